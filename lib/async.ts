@@ -96,6 +96,41 @@ export class InFlight {
 /** Renewals of this process. */
 export const renewalsInFlight: InFlight = new InFlight();
 
+interface MutexOptions {
+  /** Ends the wait with the signal's reason; not the work. */
+  readonly signal?: AbortSignal | undefined;
+  /** The longest wait in milliseconds, and the error of a longer one. @default none */
+  readonly limit?: { readonly waitMs: number; readonly onTimeout: () => Error } | undefined;
+}
+
+/** Mutual exclusion in this process. */
+export class Mutex {
+  /** By key, the promise that resolves when all callers so far are done. */
+  readonly #queues = new Map<string, Promise<void>>();
+
+  /** Runs a work when all earlier callers with the same key are done, and returns its result. */
+  async run<T>(key: string, work: () => Promise<T>, { signal, limit }: MutexOptions = {}): Promise<T> {
+    const before = this.#queues.get(key);
+    const done = Promise.withResolvers<void>();
+    // After a caller gives up, the next one still waits for those before.
+    const all = Promise.all([before, done.promise]).then(() => {});
+    this.#queues.set(key, all);
+    try {
+      if (before !== undefined) await untilOver(before, { signal, limit });
+      return await work();
+    } finally {
+      done.resolve();
+      void all.then(() => this.#queues.get(key) === all && this.#queues.delete(key));
+    }
+  }
+}
+
+async function untilOver(before: Promise<void>, { signal, limit }: MutexOptions): Promise<void> {
+  if (!limit) return await untilAborted(before, signal);
+  const isOver = await withinTime(before.then(() => true), limit.waitMs, signal);
+  if (!isOver) throw limit.onTimeout();
+}
+
 interface SharedCall<T> {
   readonly result: Promise<T>;
   readonly controller: AbortController;

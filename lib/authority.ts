@@ -186,6 +186,11 @@ export function isMicrosoftAuthority({ kind, host }: Authority): boolean {
   return kind !== "oidc" && kind !== "adfs" && isMicrosoftHost(host.replace(/:\d+$/, ""));
 }
 
+/** Returns true if a refresh token of an authority may be used again after a renewal. */
+export function mayReuseRefreshTokens(authority: Authority): boolean {
+  return authority.kind === "adfs" || isMicrosoftAuthority(authority);
+}
+
 /**
  * Returns the environment of an authority's accounts. Outside Microsoft's authorities it is the issuer's URL, as several
  * providers can share a host and their ids are unrelated.

@@ -152,3 +152,11 @@ function editDistance(one: string, other: string): number {
   }
   return row[other.length]!;
 }
+
+const MAX_NAMES = 5;
+
+/** Returns the first of some names that a server chose, and the number of the others. */
+export function firstNames(names: readonly string[]): string {
+  const more = names.length > MAX_NAMES ? ` and ${names.length - MAX_NAMES} more` : "";
+  return names.slice(0, MAX_NAMES).map(escapeControlCharacters).join(", ") + more;
+}

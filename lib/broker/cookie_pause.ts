@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type CallMark, PauseAfterFailure } from "../async.ts";
+import { type CallMark, Mutex, PauseAfterFailure } from "../async.ts";
 import { isObject, readJson, readNumber, readText } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { readPrivateFile, removePrivateFile, replacePrivateFile } from "../files/private_files.ts";
@@ -16,6 +16,10 @@ const PAUSE_MS = 600_000;
 /** Age in milliseconds at which a call without an end has failed: its program was ended, perhaps with the dialog open. */
 const CALL_MS = 60_000;
 
+/** Longest wait in milliseconds for the calls under way. */
+const WAIT_MS = 75_000;
+
+const callsHere = new Mutex();
 let ownMark: CallMark | undefined;
 let isInFile = false;
 let isWritten = false;
@@ -54,10 +58,10 @@ export async function callForCookie(
 
 /** Waits for the calls under way, of the user's other programs too: if they fail, this one is not made. */
 async function callWithLock(work: () => Promise<string>, { correlationId, signal }: BrokerCall): Promise<string> {
-  const { withLock, withMutex } = await import("../files/lock.ts");
+  const { withLock } = await import("../files/lock.ts");
   const onTimeout = () =>
     new LatchkeyError("timed_out", "Not asked for a cookie: other calls for one are under way", { correlationId });
-  return await withMutex("cookie", async () => {
+  return await callsHere.run("cookie", async () => {
     if (!isInFile) return await work();
     let isStarted = false;
     const start = () => {
@@ -70,7 +74,7 @@ async function callWithLock(work: () => Promise<string>, { correlationId, signal
       if (isStarted || !(error instanceof LatchkeyError) || error.code === "timed_out") throw error;
       return await work(); // a program that may not use the folder
     }
-  }, { signal, onTimeout });
+  }, { signal, limit: { waitMs: WAIT_MS, onTimeout } });
 }
 
 async function callUnlessPaused(call: () => Promise<string>, correlationId: string): Promise<string> {

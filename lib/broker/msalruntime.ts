@@ -10,11 +10,10 @@
  * @module
  */
 import { type AccountInfo, accountKey, idKey } from "../account.ts";
-import { startTimer, untilAborted, withinTime } from "../async.ts";
+import { Mutex, startTimer, untilAborted, withinTime } from "../async.ts";
 import { brokerPluginUri, NATIVE_CLIENT_URI, UNSIGNED_APP_URI } from "../authority.ts";
 import { escapeControlCharacters, isObject, type JsonObject, readNumber, readText } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { withMutex } from "../files/lock.ts";
 import type { WindowHandle } from "../request.ts";
 import { operatingSystem } from "../runtime/host.ts";
 import { withoutReserved } from "../scopes.ts";
@@ -80,7 +79,7 @@ class NativeCalls {
   async ask<T extends NativeResult>(name: string, start: Start<T>, call: AskOptions): Promise<T> {
     const { correlationId, timeoutMs, retry } = call;
     const { log } = this.#options;
-    const context = this.contextOf(call, call.scopes);
+    const context = { ...this.contextOf(call, call.scopes), isSilent: call.isSilent };
     const signal = call.signal ? AbortSignal.any([this.#closing.signal, call.signal]) : this.#closing.signal;
     const onNotCancelled = (thrown: unknown) => {
       const { message } = nativeError(thrown, context);
@@ -218,7 +217,7 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
       const start: Start<NativeToken> = account
         ? (done) => library.AcquireTokenSilentlyAsync(parameters, correlationId, account, done)
         : (done) => library.SignInSilentlyAsync(parameters, correlationId, done);
-      const limits = { ...call, timeoutMs: silentMs, scopes: request.scopes, retry: true };
+      const limits = { ...call, timeoutMs: silentMs, scopes: request.scopes, retry: true, isSilent: true };
       return calls.tokenIn(await calls.ask("acquireTokenSilently", start, limits), request, call);
     },
     async acquireTokenInteractively(request, call) {
@@ -283,6 +282,8 @@ export interface NativeCallOptions {
   readonly closingMs?: number | undefined;
 }
 
+const exclusiveCalls = new Mutex();
+
 /** Makes a call to the library. A result that comes after the time limit or an abort is dropped. */
 export async function callNative<T>(start: Start<T>, options: NativeCallOptions): Promise<T> {
   const { name, signal, timeoutMs, mutex, isCancellable, onNotCancelled, correlationId, closingMs = 5_000 } = options;
@@ -318,7 +319,7 @@ export async function callNative<T>(start: Start<T>, options: NativeCallOptions)
     }
   };
   const timer = timeoutMs === undefined ? undefined : startTimer(() => limit.abort(timedOut()), timeoutMs);
-  const worked = mutex === undefined ? work() : withMutex(mutex, work, { waitMs: Infinity, onTimeout: timedOut });
+  const worked = mutex === undefined ? work() : exclusiveCalls.run(mutex, work);
   try {
     return await untilAborted(worked, gone);
   } finally {

@@ -5,7 +5,7 @@
  * @module
  */
 import { type AccountInfo, idKey } from "../account.ts";
-import { untilAborted } from "../async.ts";
+import { Mutex, untilAborted } from "../async.ts";
 import { environmentAliases, environmentKey, isMicrosoftHost } from "../authority.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { monotonicEnd } from "../token.ts";
@@ -53,6 +53,16 @@ export function isNotWritable(error: unknown): error is LatchkeyError {
   return error instanceof LatchkeyError && error.error === "cache_not_writable";
 }
 
+/** The cache as a renewal finds it. */
+export interface RenewalState {
+  /** The best access token. */
+  readonly token: CachedToken | undefined;
+  /** The refresh tokens in the order in which to try them. */
+  readonly refreshTokens: readonly CachedRefreshToken[];
+  /** True if the account signed out of this app. Refresh tokens of the app's family can still be there. */
+  readonly isSignedOut: boolean;
+}
+
 /** A token that was received: its end by the monotonic clock, and by the system's (`until`), in milliseconds. */
 interface ReceivedToken {
   readonly account: string;
@@ -71,8 +81,8 @@ export class TokenCache {
   readonly #unsaved = new UnsavedReplies();
   /** Of received access tokens, the ends by the monotonic clock, and the places in the cache until another token takes them. */
   readonly #ends = new Map<string, ReceivedToken>();
-  /** By account, the promise that resolves when all renewals that began so far are over. */
-  readonly #renewals = new Map<string, Promise<void>>();
+  /** Renewals of this object, by account. */
+  readonly #renewals = new Mutex();
   #isRetrying = false;
 
   /** Nothing is read before the first call. */
@@ -109,10 +119,26 @@ export class TokenCache {
 
   /** Returns the best cached access token for a request. */
   async findAccessToken(query: CachedTokenQuery & CacheCall): Promise<CachedToken | undefined> {
+    return this.#tokenIn(await this.#read(query.account, query), query);
+  }
+
+  #tokenIn(document: CacheDocument, query: CachedTokenQuery): CachedToken | undefined {
     const app = this.#app();
-    const token = accessTokenIn(await this.#read(query.account, query), query, app);
+    const token = accessTokenIn(document, query, app);
     const endMs = token && this.#ends.get(token.result.accessToken)?.endMs;
     return endMs === undefined ? token : boundedToken(endMs, token!, app.now);
+  }
+
+  /** Returns what a renewal needs, of one moment. */
+  async findForRenewal(query: CachedTokenQuery & CacheCall): Promise<RenewalState> {
+    const document = await this.#read(query.account, query);
+    const app = this.#app();
+    const { homeAccountId } = query.account;
+    return {
+      token: this.#tokenIn(document, query),
+      refreshTokens: refreshTokensIn(document, homeAccountId, app),
+      isSignedOut: isSignedOutIn(document, homeAccountId, app),
+    };
   }
 
   /** Returns an account's refresh tokens in the order in which to try them. */
@@ -227,28 +253,24 @@ export class TokenCache {
     { signal, mayGoUnsaved = false }: CacheCall & { readonly mayGoUnsaved?: boolean } = {},
   ): Promise<T> {
     const id = idKey(homeAccountId);
-    const before = this.#renewals.get(id);
-    const over = Promise.withResolvers<void>();
-    const all = Promise.all([before, over.promise]).then(() => {});
-    this.#renewals.set(id, all);
-    let working: Promise<T> | undefined; // a store may stop waiting for it at an abort
-    const begin = (): Promise<T> => {
-      working = work();
-      return working;
-    };
-    try {
-      // A call that was given up may have left a renewal under way, and not every store lets others wait for it.
-      if (before !== undefined) await untilAborted(before, signal);
-      return await (this.#store.withLock?.(id, begin, { signal }) ?? begin());
-    } catch (error) {
-      const isGoingOn = mayGoUnsaved || this.#unsaved.of(homeAccountId).length > 0;
-      if (!isNotWritable(error) || !isGoingOn) throw error;
-      this.#options.log?.("warn", `A token is renewed, but cannot be stored: ${error.message}`);
-      return await begin();
-    } finally {
-      void Promise.allSettled([working]).then(() => over.resolve());
-      void all.then(() => this.#renewals.get(id) === all && this.#renewals.delete(id));
-    }
+    const renewing = this.#renewals.run(id, async () => {
+      let working: Promise<T> | undefined;
+      const begin = (): Promise<T> => {
+        working = work();
+        return working;
+      };
+      try {
+        return await (this.#store.withLock?.(id, begin, { signal }) ?? begin());
+      } catch (error) {
+        const isGoingOn = mayGoUnsaved || this.#unsaved.of(homeAccountId).length > 0;
+        if (!isNotWritable(error) || !isGoingOn) throw error;
+        this.#options.log?.("warn", `A token is renewed, but cannot be stored: ${error.message}`);
+        return await begin();
+      } finally {
+        await working?.catch(() => {}); // a store may stop waiting for it at an abort: the next renewal does not
+      }
+    }, { signal });
+    return await untilAborted(renewing, signal);
   }
 
   #app(): CacheApp {

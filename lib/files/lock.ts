@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { type Clock, delayWithJitter, runtimeClock, withinTime } from "../async.ts";
+import { type Clock, delayWithJitter, Mutex, runtimeClock } from "../async.ts";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, isProcessGone, operatingSystem, ownPid } from "../runtime/host.ts";
 import { errorCodeOf, fileFailure, type LocalFiles, type OpenFile, type ProcessLocation } from "./files.ts";
@@ -53,6 +53,9 @@ const GAP_MS = 2000;
 const MAX_TEXT_BYTES = 8192;
 const NAME = "latchkey";
 
+/** Callers of this process, by the path of the lock file. */
+const callersHere = new Mutex();
+
 /**
  * Calls a function while this caller alone holds the lock: in this process or another, on any machine that shares the folder.
  *
@@ -71,7 +74,7 @@ export async function withLock<T>(
   signal?.throwIfAborted();
   const files = await openLocalFiles(folder, "write");
   const untilMs = clock.monotonicMs() + waitMs;
-  return await withMutex(path, async () => {
+  return await callersHere.run(path, async () => {
     const lock = await waitForLock(files, path, { signal, untilMs, clock });
     lock.keepAlive();
     let result: T;
@@ -91,7 +94,7 @@ export async function withLock<T>(
       throw fileFailure(error, { doing: "remove", path });
     }
     return result;
-  }, { signal, waitMs, onTimeout: () => timedOut(path, "this program itself") });
+  }, { signal, limit: { waitMs, onTimeout: () => timedOut(path, "this program itself") } });
 }
 
 async function waitForLock(
@@ -375,32 +378,4 @@ export function readLockText(text: string): LockHolder | undefined {
   if (pid === "" || Number(pid) > 0x7fff_ffff) return undefined;
   const [, location = rest, start] = /^(.*?) ?\bstart=(\d+)$/s.exec(rest) ?? [];
   return { pid: Number(pid), isLatchkey: program === NAME, location, start };
-}
-
-interface MutexOptions extends Pick<LockOptions, "signal" | "waitMs"> {
-  /** Returns the error of a longer wait. */
-  readonly onTimeout: () => Error;
-}
-
-/** For each mutex, the promise that resolves when all callers so far are done. */
-const queues = new Map<string, Promise<void>>();
-
-/** Calls a function when all earlier callers in this process are done with the same mutex, and returns its result. */
-export async function withMutex<T>(
-  name: string,
-  work: () => Promise<T>,
-  { signal, waitMs = WAIT_MS, onTimeout }: MutexOptions,
-): Promise<T> {
-  const before = queues.get(name);
-  const done = Promise.withResolvers<void>();
-  // After a caller gives up, the next one still waits for those before.
-  const all = Promise.all([before, done.promise]).then(() => {});
-  queues.set(name, all);
-  try {
-    if (before && !await withinTime(before.then(() => true), waitMs, signal)) throw onTimeout();
-    return await work();
-  } finally {
-    done.resolve();
-    void all.then(() => queues.get(name) === all && queues.delete(name));
-  }
 }

@@ -21,9 +21,10 @@ import {
   isTenant,
   loopbackRedirectUri,
 } from "../authority.ts";
-import { type JsonObject, readBase64Json, readJson, readJwt, readText } from "../encoding.ts";
+import { firstNames, type JsonObject, readBase64Json, readJson, readJwt, readText } from "../encoding.ts";
 import { GRANT_SCOPES, LatchkeyError, SIGN_IN_AGAIN } from "../errors.ts";
-import { RESERVED_SCOPES } from "../scopes.ts";
+import type { TokenQuery } from "../request.ts";
+import { RESERVED_SCOPES, withoutReserved } from "../scopes.ts";
 import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
 import { invalidResponse, type RefusalContext, refusalOf } from "./errors.ts";
 import { clientOf, type HttpOptions, retryAfterMs, type SendOptions, sendOptions, translateErrors } from "./fetch.ts";
@@ -39,6 +40,29 @@ export interface TokenReply {
   readonly clientInfo?: string;
   /** Requested scopes that the provider did not grant (RFC 6749, 3.3). @default it granted all */
   readonly declinedScopes?: readonly string[];
+}
+
+function declinedHint(clientId: string): string {
+  return `Consent to these scopes at the sign-in, or ask the provider's administrator to allow them for the app ${clientId}. ` +
+    'Keycloak does not name a scope that it grants if the switch "Include in token scope" of that client scope is off: turn it ' +
+    `on. A request without these scopes needs no new sign-in. ${GRANT_SCOPES}`;
+}
+
+/**
+ * Throws `interaction_required` if a provider granted less than was requested. With a resource (RFC 8707), one of the scopes is
+ * enough: they are what its server proposes, and it says which one a request lacks (RFC 6750, 3.1).
+ */
+export function refuseDeclined(
+  { declinedScopes: declined = [], result }: Pick<TokenReply, "declinedScopes"> & Partial<Pick<TokenReply, "result">>,
+  { scopes, resource, correlationId }: Pick<TokenQuery, "scopes" | "resource" | "correlationId">,
+  clientId: string,
+): void {
+  if (declined.length === 0) return;
+  const isUseful = withoutReserved(scopes).some((scope) => !declined.includes(scope));
+  if (resource !== undefined && isUseful) return;
+  const granted = result ? `. It granted ${firstNames(result.scopes)}` : "";
+  const message = `The identity provider has not granted ${declined.join(", ")}${granted}`;
+  throw new LatchkeyError("interaction_required", message, { correlationId, hint: declinedHint(clientId) });
 }
 
 /** Facts about a token request that all grants share. */

@@ -4,7 +4,9 @@
  * @module
  */
 import { type AccountInfo, homeTenantOf, idKey, isSameUsername } from "../account.ts";
-import { isGuid } from "../encoding.ts";
+import { firstNames, isGuid } from "../encoding.ts";
+import { LatchkeyError } from "../errors.ts";
+import type { TokenQuery } from "../request.ts";
 
 /** The name and tenant of the account that a caller wants. */
 export interface AccountWish {
@@ -44,6 +46,15 @@ export function accountsMeant<Account extends AccountInfo>(
   return isById && atHome.length > 0 ? atHome : named;
 }
 
+/** Returns the account that a wish means; `undefined` if it means none, or can mean several. */
+export function onlyAccountMeant<Account extends AccountInfo>(
+  accounts: readonly Account[],
+  wish: AccountWish,
+): Account | undefined {
+  const [only, ...more] = accountsMeant(accounts, wish);
+  return more.length === 0 ? only : undefined;
+}
+
 /** Returns the accounts in a tenant. One without a tenant is in its home tenant. */
 export function accountsIn<Account extends AccountInfo>(
   accounts: readonly Account[],
@@ -79,5 +90,25 @@ export function accountNames(accounts: readonly AccountInfo[]): readonly string[
     if (!username || isUnique && tenant) return tenant ? `${name} (${tenant})` : name;
     if (alike.length === 1) return name;
     return `${homeAccountId} (${[username, tenant].filter(Boolean).join(", ")})`;
+  });
+}
+
+/** Returns the error of a query whose account is not signed in. */
+export function signInRequired(
+  { account, username, correlationId }: Pick<TokenQuery, "account" | "username" | "correlationId">,
+): LatchkeyError {
+  const who = account?.username || username;
+  const message = who ? `${who} has to sign in` : "Nobody is signed in";
+  return new LatchkeyError("interaction_required", message, { correlationId, remedy: { kind: "sign_in" } });
+}
+
+/** Returns the error of a query that can mean several accounts. */
+export function ambiguousAccount(accounts: readonly AccountInfo[], correlationId: string): LatchkeyError {
+  const names = firstNames(accountNames(accounts));
+  return new LatchkeyError("interaction_required", `Several accounts are signed in: ${names}`, {
+    correlationId,
+    hint: isOneUser(accounts)
+      ? "Choose one: tenantId or account in the request (getAccounts)"
+      : "Choose one: account in the request (getAccounts)",
   });
 }

@@ -38,7 +38,7 @@ import {
   refuseOld,
   refuseOther,
 } from "../token.ts";
-import { accountsMeant } from "./account_choice.ts";
+import { onlyAccountMeant } from "./account_choice.ts";
 
 export interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onUnusable"> {
   /** Platforms on which the app wants a broker. */
@@ -280,9 +280,7 @@ async function onlyAccount(
   broker: Broker,
   call: BrokerCall,
 ): Promise<AccountInfo | undefined> {
-  const wish = { username, tenant: realmOf(authority) };
-  const [only, ...more] = accountsMeant(await broker.getAccounts(call), wish);
-  return more.length === 0 ? only : undefined;
+  return onlyAccountMeant(await broker.getAccounts(call), { username, tenant: realmOf(authority) });
 }
 
 function brokerRequest(query: TokenQuery, chosen: AccountInfo | undefined): BrokerTokenRequest {
@@ -324,8 +322,8 @@ export async function signIn(
   if (loginHint !== undefined) {
     try {
       const wish = { username: loginHint, tenant: tenantId };
-      const [account, ...more] = accountsMeant(await steps.accounts(), wish);
-      if (account && more.length === 0) return await steps.silently(account);
+      const account = onlyAccountMeant(await steps.accounts(), wish);
+      if (account) return await steps.silently(account);
     } catch (error) {
       if (signal.aborted || !(error instanceof LatchkeyError)) throw error;
     }

@@ -9,18 +9,17 @@ import {
   type Authority,
   authorityOfAccount,
   authorityOfTenant,
-  isMicrosoftAuthority,
   isMultiTenant,
+  mayReuseRefreshTokens,
   parseAuthority,
   realmOf,
 } from "../authority.ts";
 import type { ReplyToSave } from "../cache/changes.ts";
-import { type CachedRefreshToken, type CachedToken, nameOfResource, nameOfScope } from "../cache/lookup.ts";
+import type { CachedToken, CachedTokenQuery } from "../cache/lookup.ts";
 import { extendedCacheKey } from "../cache/schema.ts";
-import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";
+import { isNotWritable, type RenewalState, type TokenCache } from "../cache/token_cache.ts";
 import { capabilitiesOf } from "../claims.ts";
-import { escapeControlCharacters } from "../encoding.ts";
-import { ArgumentError, GRANT_SCOPES, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
+import { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
 import type { HttpOptions } from "../oauth/fetch.ts";
 import type { Provider } from "../oauth/provider.ts";
@@ -33,9 +32,8 @@ import {
   singleFlightKey,
   type TokenQuery,
 } from "../request.ts";
-import { RESERVED_SCOPES } from "../scopes.ts";
-import { type AuthenticationResult, refuseOld, refuseOther } from "../token.ts";
-import { accountNames, accountsMeant, isOneUser } from "./account_choice.ts";
+import { type AuthenticationResult, refuseOther } from "../token.ts";
+import { accountsMeant, ambiguousAccount, signInRequired } from "./account_choice.ts";
 
 interface ProviderSourceOptions {
   readonly clientId: string;
@@ -79,34 +77,8 @@ const FINISH_OPTIONS: OptionNames<FinishOptions> = { signal: true, tenantId: tru
 /** Failures in which a token that has nearly expired is better than none. */
 const OUTAGES: ReadonlySet<LatchkeyErrorCode> = new Set(["no_network", "temporarily_unavailable", "timed_out"]);
 
-/** Refusals of a refresh token itself: `invalid_request` is Dex's. */
-const TOKEN_REFUSALS: readonly string[] = ["invalid_grant", "invalid_request"];
-
 /** Time limit of a renewal while the cached token is still good. */
 const RENEWAL_MS = 5_000;
-
-/** Time for an unfinished renewal whose refresh token may be used again: nothing is lost without its response. */
-const REPEATABLE_HOLD_MS = 2_000;
-/** Time for any other one. Without its response, the provider may want the user to sign in again. */
-const MAX_HOLD_MS = 30_000;
-/** Part of a token's lifetime that is left to the caller, who gets the token when the program ends. */
-const LEFT_TO_CALLER_MS = 5_000;
-
-/** Returns true if a refresh token may be used again after a renewal. */
-function mayReuseRefreshTokens(authority: Authority): boolean {
-  return authority.kind === "adfs" || isMicrosoftAuthority(authority);
-}
-
-/**
- * Returns the milliseconds that an unfinished renewal may keep a program whose result is out: `expiresOn` is the expiry of the
- * token that is at hand.
- */
-function holdOf(authority: Authority, expiresOn: Date | undefined, now: number): number {
-  if (mayReuseRefreshTokens(authority)) return REPEATABLE_HOLD_MS;
-  const leftMs = expiresOn ? expiresOn.getTime() - now : 0;
-  if (leftMs <= 0) return MAX_HOLD_MS; // the caller has no token that could end
-  return Math.min(Math.max(leftMs - LEFT_TO_CALLER_MS, 0), MAX_HOLD_MS);
-}
 
 /** The identity provider as an application uses it. */
 export class ProviderSource {
@@ -160,8 +132,9 @@ export class ProviderSource {
   async #renewWithLock(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
     const mayGoUnsaved = mayReuseRefreshTokens(query.authority);
     return await this.#cache.withLock(call.account, async () => {
-      const renewed = await this.#findToken(query, call); // by whoever had the lock before
-      return renewed?.state === "use" ? renewed.result : await this.#renew(query, call);
+      const stored = await this.#cache.findForRenewal({ ...await cachedQuery(query), ...call });
+      const isRenewed = stored.token?.state === "use" && !query.skipCache; // by the holder of the lock before
+      return isRenewed ? stored.token.result : await this.#renew(query, call, stored);
     }, { signal: call.signal, mayGoUnsaved });
   }
 
@@ -178,6 +151,7 @@ export class ProviderSource {
       const reply = await sign(provider, { ...http, correlationId, signal, accept });
       accept(reply);
       await this.#save(query, reply, accountSource);
+      const { refuseDeclined } = await import("../oauth/token_endpoint.ts");
       refuseDeclined(reply, query, this.#options.clientId); // the sign-in is good for the granted scopes
       return reply.result;
     });
@@ -220,6 +194,7 @@ export class ProviderSource {
     const { agentSession } = flow;
     const capabilities = capabilitiesOf(flow.claims, flow.resource);
     await this.#save({ authority, capabilities, agentSession, resource: flow.resource }, reply, "authorization_code");
+    const { refuseDeclined } = await import("../oauth/token_endpoint.ts");
     refuseDeclined(reply, flow, flow.clientId);
     return reply.result;
   }
@@ -252,122 +227,29 @@ export class ProviderSource {
     const accounts = cached.map(({ account }) => account);
     const meant = accountsMeant(accounts, { username, tenant: realmOf(authority) });
     if (meant.length > 1) throw ambiguousAccount(meant, correlationId);
-    if (!meant[0]) throw signInRequired(query, correlationId);
+    if (!meant[0]) throw signInRequired(query);
     return meant[0];
   }
 
   async #findToken(query: TokenQuery, call: Call): Promise<CachedToken | undefined> {
-    const { scopes, capabilities, agentSession, authority, skipCache } = query;
-    return skipCache ? undefined : await this.#cache.findAccessToken({
-      ...call,
-      scopes,
-      realm: realmOf(authority),
-      capabilities,
-      extension: await extensionOf(agentSession),
-    });
+    return query.skipCache ? undefined : await this.#cache.findAccessToken({ ...await cachedQuery(query), ...call });
   }
 
   /** Once a renewal is sent, it is finished and stored even if all its callers give up. */
-  async #renew(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
+  async #renew(query: TokenQuery, call: Call, stored: RenewalState): Promise<AuthenticationResult> {
     const { account, correlationId, signal } = call;
+    if (stored.isSignedOut) throw signInRequired(query);
     const { provider } = await this.find(authorityOfAccount(query.authority, account), { correlationId, signal });
-    const { refreshTokens } = await import("../oauth/token_endpoint.ts");
-    // The refresh tokens of the app's family can still be there.
-    if (await this.#cache.isSignedOut(account, { signal })) throw signInRequired(query, correlationId);
-    const { clientId, fetch, now } = this.#options;
-    const { scopes, claims, resource, agentSession } = query;
+    const { Renewal } = await import("./renewal.ts");
+    const { clientId, log, fetch, now } = this.#options;
     const http = { fetch: await fetch(), now, correlationId };
-    const request = { scopes, claims, resource, agentSession };
-    const redeem = (refreshToken: string) =>
-      refreshTokens(provider, { ...request, clientId, refreshToken, account }, http);
-    const atHand = await this.#findToken({ ...query, skipCache: false }, call);
-    const holdMs = () => holdOf(query.authority, atHand?.result.expiresOn, now());
-    const work = () => this.#redeemEach(redeem, query, call);
-    return await this.#renewals.run(() => renewalsInFlight.run(work, holdMs));
-  }
-
-  /** Tries each refresh token until one is accepted: the app's own, then those of its family. */
-  async #redeemEach(
-    redeem: (refreshToken: string) => Promise<TokenReply>,
-    query: TokenQuery,
-    call: Call,
-  ): Promise<AuthenticationResult> {
-    const { account, correlationId, signal } = call;
-    const renewal: Renewal = {
-      redeem,
-      query,
-      call,
-      tried: new Set(),
-      refusal: undefined,
-      isFamilyMember: true,
-      isOtherResource: false,
-    };
-    for (let look = 1; look <= 2; look++) {
-      for (const token of await this.#cache.findRefreshTokens(account, { signal })) {
-        const result = await this.#tryToken(token, renewal);
-        if (result) return result;
-      }
-      if (!TOKEN_REFUSALS.includes(renewal.refusal?.error ?? "")) break;
-      // Another process may have renewed meanwhile: a process that stands still for long loses its lock.
-      const renewed = await this.#findToken(query, call);
-      if (renewed?.state === "use") return renewed.result;
-    }
-    if (renewal.refusal) throw renewal.refusal;
-    throw renewal.isOtherResource ? resourceNotGranted(query) : signInRequired(query, correlationId);
-  }
-
-  /** Renews with one refresh token. Returns `undefined` if the next one is to be tried. */
-  async #tryToken(token: CachedRefreshToken, renewal: Renewal): Promise<AuthenticationResult | undefined> {
-    const { query, call, tried } = renewal;
-    const { refreshToken, holder, declinedScopes, resources } = token;
-    if (tried.has(refreshToken) || holder === "perhaps" && !renewal.isFamilyMember) return undefined;
-    renewal.isOtherResource = query.resource !== undefined &&
-      resources?.includes(nameOfResource(query.resource)) === false;
-    if (renewal.isOtherResource) return undefined;
-    const known = query.skipCache ? undefined : await this.#findGranted(query, declinedScopes, call);
-    if (known) return known;
-    call.signal.throwIfAborted();
-    tried.add(refreshToken);
-    const reply = await this.#redeem(refreshToken, renewal);
-    if (!reply) return undefined;
-    // Before anything else: the old refresh token may be invalid now.
-    await this.#save(query, { ...reply, replaces: [...tried] });
-    refuseDeclined(reply, query, this.#options.clientId);
-    if (query.maxAge !== undefined) refuseOld(reply.result, query.maxAge, this.#options.now());
-    return reply.result;
-  }
-
-  /** Returns the server's reply to a refresh token, and `undefined` if the server refused the token. */
-  async #redeem(refreshToken: string, renewal: Renewal): Promise<TokenReply | undefined> {
-    try {
-      return await renewal.redeem(refreshToken);
-    } catch (error) {
-      // Only a server's refusal: a reply for another account may have spent the refresh token.
-      if (!(error instanceof LatchkeyError) || error.code !== "interaction_required" || !error.error) throw error;
-      renewal.refusal ??= error;
-      // The request, and not the token, may be the reason: then each sign-in is for this renewal only.
-      if (error.error === "invalid_request") this.#options.log("warn", `A renewal was refused: ${error.message}`);
-      renewal.isFamilyMember = error.subError !== "client_mismatch"; // this app has no family
-      return undefined;
-    }
-  }
-
-  /**
-   * Spares a refresh token for scopes that the provider has left out of a renewal before. Returns the cached token for the others,
-   * if they are enough; `undefined` if a renewal is to be tried.
-   */
-  async #findGranted(
-    query: TokenQuery,
-    declinedNames: readonly string[],
-    call: Call,
-  ): Promise<AuthenticationResult | undefined> {
-    const { scopes, resource } = query;
-    const declinedScopes = scopes.filter((scope) => declinedNames.includes(nameOfScope(scope, resource)));
-    if (declinedScopes.length === 0) return undefined;
-    refuseDeclined({ declinedScopes }, query, this.#options.clientId);
-    const granted = scopes.filter((scope) => !declinedScopes.includes(scope));
-    const cached = await this.#findToken({ ...query, scopes: granted }, call);
-    return cached?.state === "use" ? cached.result : undefined;
+    const renewal = new Renewal({
+      ...{ clientId, log, query, account, provider, http, signal, stored },
+      readStored: async () => await this.#cache.findForRenewal({ ...await cachedQuery(query), ...call }),
+      findToken: async (query) => await this.#findToken(query, call),
+      save: async (reply) => await this.#save(query, reply),
+    });
+    return await this.#renewals.run(() => renewalsInFlight.run(() => renewal.run(), () => renewal.holdMs));
   }
 
   /** Stores an answer. A failure is only logged: the token is good even so. */
@@ -398,48 +280,11 @@ export class ProviderSource {
   }
 }
 
-/** A renewal that tries one refresh token after the other. */
-interface Renewal {
-  readonly redeem: (refreshToken: string) => Promise<TokenReply>;
-  readonly query: TokenQuery;
-  readonly call: Call;
-  readonly tried: Set<string>;
-  /** The first refusal by the server. */
-  refusal: LatchkeyError | undefined;
-  /** False once the server said that the app is in no family of apps, which share refresh tokens. */
-  isFamilyMember: boolean;
-  /** True if the token that was tried last is for another resource. */
-  isOtherResource: boolean;
-}
-
-/** The error of a sign-in that was for another resource, or for none. */
-function resourceNotGranted({ resource, correlationId }: TokenQuery): LatchkeyError {
-  const message = `The sign-in was not for the resource ${resource}`;
-  const hint = "Sign in for it: acquireTokenInteractive";
-  return new LatchkeyError("interaction_required", message, { correlationId, hint });
-}
-
-function declinedHint(clientId: string): string {
-  return `Consent to these scopes at the sign-in, or ask the provider's administrator to allow them for the app ${clientId}. ` +
-    'Keycloak does not name a scope that it grants if the switch "Include in token scope" of that client scope is off: turn it ' +
-    `on. A request without these scopes needs no new sign-in. ${GRANT_SCOPES}`;
-}
-
-/**
- * Throws `interaction_required` if a provider granted less than was requested. With a resource (RFC 8707), one of the scopes is
- * enough: they are what its server proposes, and it says which one a request lacks (RFC 6750, 3.1).
- */
-function refuseDeclined(
-  { declinedScopes: declined = [], result }: Pick<TokenReply, "declinedScopes"> & Partial<Pick<TokenReply, "result">>,
-  { scopes, resource, correlationId }: Pick<TokenQuery, "scopes" | "resource" | "correlationId">,
-  clientId: string,
-): void {
-  if (declined.length === 0) return;
-  const isUseful = scopes.some((scope) => !declined.includes(scope) && !RESERVED_SCOPES.includes(scope));
-  if (resource !== undefined && isUseful) return;
-  const granted = result ? `. It granted ${firstOf(result.scopes)}` : "";
-  const message = `The identity provider has not granted ${declined.join(", ")}${granted}`;
-  throw new LatchkeyError("interaction_required", message, { correlationId, hint: declinedHint(clientId) });
+/** Returns what a query asks of the cache, except the account. */
+async function cachedQuery(
+  { scopes, authority, capabilities, agentSession }: TokenQuery,
+): Promise<Omit<CachedTokenQuery, "account" | "correlationId">> {
+  return { scopes, realm: realmOf(authority), capabilities, extension: await extensionOf(agentSession) };
 }
 
 async function extensionOf(agentSession: string | undefined): Promise<string | undefined> {
@@ -477,27 +322,3 @@ const otherAccount: Parameters<typeof refuseOther>[2] = (answered, expected) => 
   message: `${answered || "Somebody else"} signed in, and not ${expected || "the account that was asked for"}`,
   hint: [`Sign in as ${expected || "that account"}`, ...(answered ? [] : [NAMELESS])].join(". "),
 });
-
-function signInRequired({ account, username }: TokenQuery, correlationId: string): LatchkeyError {
-  const who = account?.username || username;
-  const message = who ? `${who} has to sign in` : "Nobody is signed in";
-  return new LatchkeyError("interaction_required", message, { correlationId, remedy: { kind: "sign_in" } });
-}
-
-const MAX_NAMES = 5;
-
-/** Returns the first of some names that a server chose, and the number of the others. */
-function firstOf(names: readonly string[]): string {
-  const more = names.length > MAX_NAMES ? ` and ${names.length - MAX_NAMES} more` : "";
-  return names.slice(0, MAX_NAMES).map(escapeControlCharacters).join(", ") + more;
-}
-
-function ambiguousAccount(accounts: readonly AccountInfo[], correlationId: string): LatchkeyError {
-  const names = firstOf(accountNames(accounts));
-  return new LatchkeyError("interaction_required", `Several accounts are signed in: ${names}`, {
-    correlationId,
-    hint: isOneUser(accounts)
-      ? "Choose one: tenantId or account in the request (getAccounts)"
-      : "Choose one: account in the request (getAccounts)",
-  });
-}

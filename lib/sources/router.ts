@@ -21,7 +21,7 @@ import {
   type TokenQuery,
 } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
-import { accountsMeant } from "./account_choice.ts";
+import { onlyAccountMeant } from "./account_choice.ts";
 import { BrokerSource, type BrokerSourceOptions } from "./broker.ts";
 import type { ProviderSource } from "./provider.ts";
 
@@ -252,9 +252,8 @@ export class TokenRouter {
   /** Returns the cached account that a query without one means, unless it can mean several. */
   async #onlyCached({ username, authority, signal }: TokenQuery): Promise<CachedAccount | undefined> {
     const cached = await this.#cached.accounts(username, signal);
-    const wish = { username, tenant: realmOf(authority) };
-    const [only, ...more] = accountsMeant(cached.map(({ account }) => account), wish);
-    return more.length === 0 ? cached.find(({ account }) => account === only) : undefined;
+    const only = onlyAccountMeant(cached.map(({ account }) => account), { username, tenant: realmOf(authority) });
+    return cached.find(({ account }) => account === only);
   }
 }
 

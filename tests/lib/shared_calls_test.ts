@@ -1,5 +1,5 @@
 import { expect, spyOn, test } from "bun:test";
-import { afterRunning, InFlight, SingleFlight, untilAborted } from "../../lib/async.ts";
+import { afterRunning, InFlight, Mutex, SingleFlight, untilAborted } from "../../lib/async.ts";
 
 /** A call that is ended from outside, and what it was started with. */
 function manual() {
@@ -117,6 +117,26 @@ test("afterRunning() does not count the time for which the program stood still",
     clock.mockRestore();
   }
   expect(order).toEqual(["answer", "limit"]);
+});
+
+// The last in the queue took the queue with it, so that the next one entered while the holder was at work.
+test("Mutex.run() has the next caller wait for the holder after a waiter gave up", async () => {
+  const mutex = new Mutex(), end = Promise.withResolvers<void>(), steps: string[] = [];
+  const enter = (step: string, options: Parameters<Mutex["run"]>[2], work: Promise<unknown> = Promise.resolve()) =>
+    mutex.run("one", async () => {
+      await work;
+      steps.push(step);
+    }, options);
+  const holder = enter("holder", {}, end.promise);
+  const late = enter("late", { limit: { waitMs: 1, onTimeout: () => new Error("late") } });
+  await expect(late).rejects.toThrow("late");
+  await expect(enter("aborted", { signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
+  const next = enter("next", {});
+  await mutex.run("another", () => Promise.resolve());
+  expect(steps).toEqual([]);
+  end.resolve();
+  await Promise.all([holder, next]);
+  expect(steps).toEqual(["holder", "next"]);
 });
 
 test("InFlight.drained() waits for all work, and no longer than for its limit", async () => {

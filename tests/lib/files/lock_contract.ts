@@ -16,7 +16,6 @@ import {
   readLockText,
   watchLock,
   withLock,
-  withMutex,
   writeLockText,
 } from "../../../lib/files/lock.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
@@ -163,24 +162,6 @@ describe("withLock()", () => {
     end.resolve();
     await first;
     expect(await taken(path)).toBe("taken");
-  });
-
-  // The last in the queue took the queue with it, so that the next one entered while the holder was at work.
-  test("withMutex() has the next one wait for the holder after a waiter gave up", async () => {
-    const name = newLock(), end = Promise.withResolvers<void>(), steps: string[] = [];
-    const enter = (step: string, waitMs: number, work: () => Promise<void> = () => Promise.resolve()) =>
-      withMutex(name, async () => {
-        await work();
-        steps.push(step);
-      }, { waitMs, onTimeout: () => new Error("late") });
-    const holder = enter("holder", 0, () => end.promise);
-    await expect(enter("waiter", 1)).rejects.toThrow("late");
-    const next = enter("next", Infinity);
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(steps).toEqual([]);
-    end.resolve();
-    await Promise.all([holder, next]);
-    expect(steps).toEqual(["holder", "next"]);
   });
 
   test("ends the waiting with the signal's reason, for other programs and for this one", async () => {
