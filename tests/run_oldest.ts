@@ -14,7 +14,6 @@ const SUITES = [
   "tests/bin/runtimes_test.ts",
   "tests/bin/sign_in_test.ts",
   "tests/bin/commands/serve/forward_test.ts",
-  "tests/bin/commands/serve/serve_log_test.ts",
   "tests/bin/commands/serve/serve_test.ts",
 ];
 /** Longer than all of them take, several times. */

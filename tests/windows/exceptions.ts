@@ -55,7 +55,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   { suites: ["bin/cli/login_hint_test.ts"], test: /gives a command that (sh|fish) runs/, why: SHELLS },
   { suites: ["lib/runtime/host_test.ts"], test: /quoteCommand\(\) for (sh|bash|zsh|fish)/, why: SHELLS },
   { suites: ["bin/cli/completions_test.ts", "bin/cli/manual_test.ts", "bin/shell_test.ts"], why: SHELLS },
-  { suites: ["bin/commands/serve/identity_answers_test.ts"], test: /as a shell takes it/, why: SHELLS },
+  { suites: ["bin/commands/serve/endpoint_test.ts"], test: /as a shell takes it/, why: SHELLS },
   {
     suites: ["lib/runtime/command_contract.ts"],
     test: /the signal's number|friendly signal|cannot be run|prints too much|kills what|by a grandchild|startDetached/,
@@ -82,9 +82,8 @@ export const EXCEPTIONS: readonly Exception[] = [
   {
     suites: [
       "lib/http/endpoint_contract.ts",
-      "bin/commands/serve/forward_limit_test.ts",
+      "bin/commands/serve/forward_test.ts",
       "bin/commands/serve/upstream_contract.ts",
-      "bin/commands/serve/upstream_network_contract.ts",
     ],
     why: "they listen on Unix sockets, which latchkey refuses on Windows",
   },
@@ -94,7 +93,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: "they listen on Unix sockets, which latchkey refuses on Windows",
   },
   {
-    suites: ["bin/commands/serve/identity_endpoint_contract.ts"],
+    suites: ["bin/commands/serve/endpoint_contract.ts"],
     test: /ten thousand requests|one too many|three hundred clients/,
     why: "they listen on Unix sockets, which latchkey refuses on Windows",
   },
@@ -155,7 +154,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     suites: [
       ...["browser_host/browser_install", "browser_sign_in", "doctor/without_broker", "failure_report", "renewal"]
         .map((suite) => `bin/${suite}_test.ts`),
-      ...["bin/commands/serve/serve_log_test.ts", "lib/broker/msalruntime_library_test.ts"],
+      ...["bin/commands/serve/serve_test.ts", "lib/broker/msalruntime_library_test.ts"],
     ],
     why: "they start shell scripts, or play Linux' broker; Windows' own suite starts the command line",
   },

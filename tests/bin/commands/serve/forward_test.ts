@@ -1,30 +1,30 @@
 // Commands that find an endpoint in their environment, on each runtime. What is outside of the container is played by the test.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { afterEach, beforeAll, describe, expect, spyOn, test } from "bun:test";
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type PrivateBus, startPrivateBus } from "../../../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../../../fakes/start_fake_broker.ts";
+import { forward } from "../../../../bin/commands/serve/serve.ts";
+import { CLIENT_ID, useStage } from "../../../fixture.ts";
 import { RUNTIME_PATHS } from "../../../runtimes/runtime_paths.ts";
 import { denoRun, joinFlags, socketFlags } from "../../../tools/deno_command.ts";
 import { type Run, runProgram } from "../../run_latchkey.ts";
 import { startLatchkey } from "../../running_latchkey.ts";
 
+const SERVE = ["bin/latchkey.ts", "serve"], PATH = process.env.PATH!;
 const QUERY = "?resource=https://vault.azure.net&api-version=2019-08-01&client_id=abc";
 /** A command that asks as Azure's libraries do. */
 const ASK = `curl --silent --show-error --header "X-IDENTITY-HEADER: $IDENTITY_HEADER" "$IDENTITY_ENDPOINT${QUERY}"`;
 
-let folder: string, socket: string, count = 0;
+const stage = useStage({ broker: {} });
 const servers: Server[] = [];
+let folder: string, socket: string, count = 0;
 
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "forward-"));
+  folder = stage.folder;
 });
 afterEach(() => {
   for (const server of servers.splice(0)) server.close();
 });
-afterAll(() => rmSync(folder, { recursive: true }));
 
 /** What is outside: it answers each request with a text, as it is. */
 async function outside(answer: (request: string, socket: Socket) => string | undefined): Promise<void> {
@@ -50,11 +50,9 @@ const http = (body: string, length = body.length, status = 200) =>
 describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
   "latchkey serve --forward on $name",
   ({ program }) => {
-    const words = (command: readonly string[]) => [
-      ...[...program(), "bin/latchkey.ts", "serve", "--forward", socket, "--", ...command],
-    ];
+    const words = (command: readonly string[]) => [...program(), ...SERVE, "--forward", socket, "--", ...command];
     const run = (command: readonly string[], env: Record<string, string> = {}): Promise<Run> =>
-      runProgram(words(command), { PATH: process.env.PATH!, ...env });
+      runProgram(words(command), { PATH, ...env });
 
     test("passes on what the command asks for, and what is answered", async () => {
       const requests: string[] = [];
@@ -62,8 +60,7 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
         requests.push(request);
         return http('{"statusCode":403,"message":"not for you"}', undefined, 403);
       });
-      const { code, stdout, stderr } = await run(["sh", "-c", `${ASK} --write-out ' %{http_code} %{content_type}'`]);
-      expect({ code, stdout, stderr }).toEqual({
+      expect(await run(["sh", "-c", `${ASK} --write-out ' %{http_code} %{content_type}'`])).toEqual({
         code: 0,
         stdout: '{"statusCode":403,"message":"not for you"} 403 application/json; charset=utf-8',
         stderr: "",
@@ -91,10 +88,8 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
 
     test("is what LATCHKEY_FORWARD means for a command alone", async () => {
       await outside(() => http("{}"));
-      const { stdout } = await runProgram([...program(), "bin/latchkey.ts", "serve", "--", "sh", "-c", ASK], {
-        PATH: process.env.PATH!,
-        LATCHKEY_FORWARD: socket,
-      });
+      const env = { PATH, LATCHKEY_FORWARD: socket };
+      const { stdout } = await runProgram([...program(), ...SERVE, "--", "sh", "-c", ASK], env);
       expect(stdout).toBe("{}");
     });
 
@@ -103,10 +98,7 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
       const script = 'printf "%s\\n" "$@"; cat; echo trouble >&2; exit 7';
       const inner = words(["sh", "-c", script, "curl", "-v", "--foo", "--", "a b", "--help"]);
       const quoted = inner.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
-      const { code, stdout, stderr } = await runProgram(["sh", "-c", `printf typed | ${quoted}`], {
-        PATH: process.env.PATH!,
-      });
-      expect({ code, stdout, stderr }).toEqual({
+      expect(await runProgram(["sh", "-c", `printf typed | ${quoted}`], { PATH })).toEqual({
         code: 7,
         stdout: "-v\n--foo\n--\na b\n--help\ntyped",
         stderr: "trouble\n",
@@ -240,20 +232,7 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
 
 describe("latchkey serve --forward on Deno", () => {
   const run = (flags: readonly string[]) =>
-    runProgram([
-      ...denoRun(),
-      ...joinFlags(flags),
-      "bin/latchkey.ts",
-      "serve",
-      "--forward",
-      socket,
-      "--",
-      "sh",
-      "-c",
-      ASK,
-    ], {
-      PATH: process.env.PATH!,
-    });
+    runProgram([...denoRun(), ...joinFlags(flags), ...SERVE, "--forward", socket, "--", "sh", "-c", ASK], { PATH });
   const flags = () => [
     ...["--allow-net=127.0.0.1", "--allow-sys=uid", "--allow-run=sh", `--allow-read=${folder}`],
     ...socketFlags(socket).slice(1),
@@ -274,39 +253,56 @@ describe("latchkey serve --forward on Deno", () => {
   });
 });
 
-describe("latchkey serve -- COMMAND", () => {
-  let bus: PrivateBus, broker: FakeBroker;
+test.each(RUNTIME_PATHS)(
+  "latchkey serve -- COMMAND hands a token to it, and nothing but its own output to ours, on $name",
+  async ({ program }) => {
+    const options = ["--client-id", CLIENT_ID, "--resource", "https://vault.azure.net"];
+    const command = ["sh", "-c", ASK.replace("&client_id=abc", "")];
+    const env = { PATH, DBUS_SESSION_BUS_ADDRESS: stage.bus.address };
+    const { code, stdout, stderr } = await runProgram([...program(), ...SERVE, ...options, "--", ...command], env);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(JSON.parse(stdout)).toMatchObject({ access_token: expect.any(String), resource: "https://vault.azure.net" });
+  },
+);
 
-  beforeAll(async () => {
-    bus = await startPrivateBus();
-    broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
-  });
-  afterAll(async () => {
-    await broker.stop();
-    await bus.stop();
-  });
-
-  test.each(RUNTIME_PATHS)(
-    "hands a token to it, and nothing but its own output to ours, on $name",
-    async ({ program }) => {
-      const words = ["--client-id", "11111111-2222-4333-8444-555555555555", "--resource", "https://vault.azure.net"];
-      const command = ["sh", "-c", ASK.replace("&client_id=abc", "")];
-      const { code, stdout, stderr } = await runProgram([
-        ...program(),
-        "bin/latchkey.ts",
-        "serve",
-        ...words,
-        "--",
-        ...command,
-      ], {
-        PATH: process.env.PATH!,
-        DBUS_SESSION_BUS_ADDRESS: bus.address,
-      });
-      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-      expect(JSON.parse(stdout)).toMatchObject({
-        access_token: expect.any(String),
-        resource: "https://vault.azure.net",
-      });
-    },
-  );
+test("forward() answers for a server that does not, when its time is over", async () => {
+  const path = join(folder, "stands-still");
+  const timeout = spyOn(AbortSignal, "timeout").mockReturnValue(AbortSignal.timeout(50));
+  const asked = Promise.withResolvers<Socket>(), server = createServer((socket) => asked.resolve(socket));
+  try {
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    const reply = await forward(path, { query: "" }, new AbortController().signal);
+    expect(reply.status).toBe(504);
+    expect(JSON.parse(String(reply.body))).toMatchObject({ statusCode: 504, message: expect.stringContaining(path) });
+    (await asked.promise).destroy();
+  } finally {
+    timeout.mockRestore();
+    server.close();
+  }
 });
+
+// A server was asked whoever it belonged to. Only root can give a file away, to play that.
+if (process.getuid?.() === 0) {
+  test.each<[string, number, boolean]>([
+    ["asks no socket of another user", 0o1777, false],
+    ["asks one that root put there, as a container's mount is", 0o755, true],
+  ])("forward() %s", async (_, mode, isAsked) => {
+    const top = mkdtempSync(join(stage.folder, "forward-")),
+      folder = join(top, "theirs"),
+      path = join(folder, "identity");
+    const server = createServer((socket) => {
+      socket.end("HTTP/1.1 200 \r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
+    });
+    try {
+      mkdirSync(folder, { mode: 0o700 });
+      chmodSync(top, mode);
+      await new Promise<void>((resolve) => server.listen(path, resolve));
+      for (const each of [path, folder]) chownSync(each, 12_345, 12_345);
+      const { status, body } = await forward(path, { query: "" }, new AbortController().signal);
+      expect(status).toBe(isAsked ? 200 : 502);
+      if (!isAsked) expect(JSON.parse(body).message).toContain("belongs to user 12345");
+    } finally {
+      server.close();
+    }
+  });
+}

@@ -1,65 +1,50 @@
 // latchkey serve on a real bus, with Deno's least permissions, asked as programs ask.
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { afterEach, describe, expect, test } from "bun:test";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Behaviour } from "../../../fakes/behaviour.ts";
-import { type PrivateBus, startPrivateBus } from "../../../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../../../fakes/start_fake_broker.ts";
+import { CLIENT_ID, openHome, useStage } from "../../../fixture.ts";
+import { RUNTIME_PATHS } from "../../../runtimes/runtime_paths.ts";
 import { denoRun, joinFlags, LEAST_PERMISSIONS, socketFlags } from "../../../tools/deno_command.ts";
 import { askAsAzd, askEndpoint, type Place, startAsking } from "../../ask_endpoint.ts";
 import { type Run, runLatchkey } from "../../run_latchkey.ts";
 import { type RunningLatchkey, startLatchkey } from "../../running_latchkey.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555", ARM = "https://management.azure.com";
-const NORMAL: Behaviour = {
-  sender: "microsoft-2.5.2",
-  accounts: [{ username: "jane@contoso.com" }],
-  replies: {},
-  tokenLifetimeSeconds: 4000,
-};
+const SERVE = ["bin/latchkey.ts", "serve"];
+const ARM = "https://management.azure.com";
 
-let bus: PrivateBus, broker: FakeBroker, top: string, count = 0;
+const stage = useStage({ broker: {} });
 const running: RunningLatchkey[] = [];
+let count = 0;
 
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus);
-  top = mkdtempSync(join(tmpdir(), "serve-"));
-});
-beforeEach(async () => {
-  await broker.behave(NORMAL);
-  await broker.forgetCalls();
-});
 afterEach(async () => {
   for (const each of running.splice(0)) {
     each.interrupt();
     await each.ended();
   }
 });
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-  rmSync(top, { recursive: true });
-});
 
-const newFolder = () => join(top, `folder-${++count}`);
-const serverFlags = (
-  folder: string,
-  path = join(folder, "identity"),
-) => [...socketFlags(path, folder), "--allow-sys=uid"];
+const newFolder = () => join(stage.folder, `folder-${++count}`);
+const serverFlags = (folder: string) => [...socketFlags(join(folder, "identity"), folder), "--allow-sys=uid"];
+const secretFlags = (folder: string) => ["--allow-net=127.0.0.1", `--allow-read=${folder}`, "--allow-sys=uid"];
+const environment = () => ({ DBUS_SESSION_BUS_ADDRESS: stage.bus.address });
 const words = (line: string) => ["--client-id", CLIENT_ID, "--resource", ARM, ...line.split(" ").filter(Boolean)];
 
 function start(args: readonly string[], permissions: readonly string[]): RunningLatchkey {
-  const command = [
-    ...denoRun(),
-    ...joinFlags([...LEAST_PERMISSIONS, ...permissions]),
-    "bin/latchkey.ts",
-    "serve",
-    ...args,
-  ];
-  const started = startLatchkey(command, { env: { DBUS_SESSION_BUS_ADDRESS: bus.address } });
+  const flags = joinFlags([...LEAST_PERMISSIONS, ...permissions]);
+  const started = startLatchkey([...denoRun(), ...flags, ...SERVE, ...args], { env: environment() });
   running.push(started);
   return started;
 }
@@ -80,24 +65,21 @@ async function onSocket(more = "", folder = newFolder()): Promise<Server & { rea
 /** A server on a port, once it listens. */
 async function onPort(more = ""): Promise<Server> {
   const folder = newFolder(), file = join(folder, "secret");
-  const flags = ["--allow-net=127.0.0.1", `--allow-read=${folder}`, `--allow-write=${folder}`, "--allow-sys=uid"];
+  const flags = [...secretFlags(folder), `--allow-write=${folder}`];
   const server = start(["--port", "0", "--secret-file", file, ...words(more)], flags);
   const [, port] = await server.printed(/serving at http:\/\/127\.0\.0\.1:(\d+)\/msi\/token/);
   return { ...server, place: { port: Number(port), secret: readFileSync(file, "utf8").trim() }, folder };
 }
 
 const serve = (args: readonly string[], permissions: readonly string[] = []): Promise<Run> =>
-  runLatchkey(["serve", ...args], {
-    permissions: [...LEAST_PERMISSIONS, ...permissions],
-    env: { DBUS_SESSION_BUS_ADDRESS: bus.address },
-  });
-const tokenCalls = async () => (await broker.calls("acquireTokenSilently")).length;
+  runLatchkey(["serve", ...args], { permissions: [...LEAST_PERMISSIONS, ...permissions], env: environment() });
+const tokenCalls = async () => (await stage.broker.calls("acquireTokenSilently")).length;
 
 describe("latchkey serve --socket", () => {
   test("hands out a token as App Service does, and tells of it without the token", async () => {
     const server = await onSocket();
-    const { status, body } = await askEndpoint(server.place, ARM);
-    expect({ status, body }).toEqual({
+    const answer = await askEndpoint(server.place, ARM), { body } = answer;
+    expect(answer).toEqual({
       status: 200,
       body: {
         access_token: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/),
@@ -156,8 +138,8 @@ describe("latchkey serve --socket", () => {
   test("makes one call for requests at once, and goes on with it when one of them leaves", async () => {
     const { place, printed } = await onSocket("--scope User.Read");
     await askEndpoint(place, "User.Read"); // so that the broker is found
-    await broker.forgetCalls();
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "delay", ms: 500 } } });
+    await stage.broker.forgetCalls();
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "delay", ms: 500 } } });
     const all = Array.from({ length: 20 }, () => startAsking(place, ARM));
     const [left, ...others] = all;
     while (await tokenCalls() === 0) await Bun.sleep(2);
@@ -171,7 +153,7 @@ describe("latchkey serve --socket", () => {
 
   test("gives up a call that nobody waits for any more", async () => {
     const { place, printed } = await onSocket();
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "hang", times: 1 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "hang", times: 1 } } });
     const { answer, leave } = startAsking(place, ARM);
     answer.catch(() => {}); // it left
     while (await tokenCalls() === 0) await Bun.sleep(2);
@@ -183,21 +165,16 @@ describe("latchkey serve --socket", () => {
 
   test("opens no window, and says once who has to sign in", async () => {
     const { place, printed, interrupt, ended } = await onSocket("--account jane@contoso.com");
-    await broker.behave({
+    await stage.behave({
       replies: { acquireTokenSilently: { kind: "broker_error", status: 2, context: "MFA\x1b[2J" } },
     });
     for (let times = 0; times < 2; times++) {
-      const { status, body } = await askEndpoint(place, ARM);
-      expect(status).toBe(400);
-      expect(body).toEqual({
-        statusCode: 400,
-        message: expect.stringContaining("interaction_required"),
-        correlationId: expect.any(String),
-      });
+      const message = expect.stringContaining("interaction_required"), correlationId = expect.any(String);
+      expect(await askEndpoint(place, ARM)).toEqual({ status: 400, body: { statusCode: 400, message, correlationId } });
     }
     await printed(/ 400 .*\n.* 400 /);
-    expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
-    await broker.behave(NORMAL);
+    expect(await stage.broker.calls("acquireTokenInteractively")).toEqual([]);
+    await stage.behave();
     expect((await askEndpoint(place, ARM)).status).toBe(200);
     interrupt();
     const { stderr } = await ended();
@@ -211,16 +188,16 @@ describe("latchkey serve --socket", () => {
 
   test("opens the broker's window at a terminal, where it is told that it may", async () => {
     const folder = newFolder(), socketPath = join(folder, "identity");
-    const command = [...denoRun(), ...LEAST_PERMISSIONS, ...serverFlags(folder), "bin/latchkey.ts", "serve"];
-    const server = startLatchkey([...command, "--socket", socketPath, "--interactive", "auto", ...words("")], {
-      env: { DBUS_SESSION_BUS_ADDRESS: bus.address },
+    const command = [...denoRun(), ...LEAST_PERMISSIONS, ...serverFlags(folder), ...SERVE, "--socket", socketPath];
+    const server = startLatchkey([...command, "--interactive", "auto", ...words("")], {
+      env: environment(),
       terminal: true,
     });
     await server.printed(/serving at/);
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     expect(await askEndpoint({ socketPath }, ARM)).toMatchObject({ status: 200 });
     await server.printed(/sign in at the window that the device's broker opens/);
-    expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
+    expect(await stage.broker.calls("acquireTokenInteractively")).toHaveLength(1);
     server.type("\x03");
     expect((await server.ended()).code).toBe(0);
     expect(existsSync(socketPath)).toBe(false);
@@ -232,7 +209,7 @@ describe("latchkey serve --socket", () => {
     [400, { acquireTokenSilently: { kind: "broker_error", status: 9 } }],
   ])("answers %d, by which a client knows whether to try again", async (status, replies) => {
     const { place } = await onSocket();
-    await broker.behave({ replies: replies! });
+    await stage.behave({ replies: replies! });
     expect(await askEndpoint(place, ARM)).toMatchObject({ status, body: { statusCode: status } });
   });
 
@@ -244,7 +221,7 @@ describe("latchkey serve --socket", () => {
 
   test("ends at once, though a call is under way, and tells who waits", async () => {
     const { place, interrupt, ended } = await onSocket();
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "hang" } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "hang" } } });
     const { answer } = startAsking(place, ARM);
     while (await tokenCalls() === 0) await Bun.sleep(2);
     interrupt();
@@ -281,8 +258,8 @@ describe("latchkey serve, asked by azd", () => {
     ["on a port", () => onPort("--resource azure")],
   ])("gives a token of the tenant that is asked for, %s", async (_, open) => {
     const { place, printed } = await open();
-    const { status, body } = await askAsAzd(place, [AZD_SCOPE], FABRIKAM);
-    expect({ status, body }).toEqual({
+    const answer = await askAsAzd(place, [AZD_SCOPE], FABRIKAM), { body } = answer;
+    expect(answer).toEqual({
       status: 200,
       body: {
         status: "success",
@@ -292,7 +269,7 @@ describe("latchkey serve, asked by azd", () => {
       },
     });
     expect(Date.parse(body.expiresOn) - Date.now()).toBeGreaterThan(3_000_000);
-    const { authority } = (await broker.calls("acquireTokenSilently")).at(-1)!.request.authParameters;
+    const { authority } = (await stage.broker.calls("acquireTokenSilently")).at(-1)!.request.authParameters;
     expect(authority).toBe(`https://login.microsoftonline.com/${FABRIKAM}`);
     await printed(/ 200 https:\/\/management\.azure\.com\/\/\.default \d+ ms/);
   });
@@ -307,11 +284,11 @@ describe("latchkey serve, asked by azd", () => {
     expect(await askAsAzd(place, ["https://graph.microsoft.com/.default"]))
       .toEqual(failed("GetTokenError", "latchkey serve with --resource https://graph.microsoft.com"));
     expect(await askAsAzd(place, [`${ARM}/.default`], FABRIKAM)).toEqual(failed("GetTokenError", "contoso.com"));
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     expect(await askAsAzd(place, [`${ARM}/.default`])).toEqual(failed("NotSignedInError", "correlation id"));
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 3 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 3 } } });
     expect(await askAsAzd(place, [`${ARM}/.default`])).toEqual(failed("GetTokenError", "no_network"));
-    await broker.behave(NORMAL);
+    await stage.behave();
     expect(await askAsAzd(place, [`${ARM}/.default`], "Contoso.com")).toMatchObject({ body: { status: "success" } });
   });
 
@@ -372,8 +349,7 @@ describe("latchkey serve --port", () => {
     const { stdout, stderr } = await first.ended(), secret = readFileSync(file, "utf8").trim();
     expect(stdout).toContain(`export IDENTITY_HEADER="$(cat ${file})"\n`);
     expect(stdout + stderr).not.toContain(secret);
-    const flags = ["--allow-net=127.0.0.1", `--allow-read=${folder}`, "--allow-sys=uid"];
-    const again = start(["--port", "0", "--secret-file", file, ...words("")], flags);
+    const again = start(["--port", "0", "--secret-file", file, ...words("")], secretFlags(folder));
     const [, port] = await again.printed(/127\.0\.0\.1:(\d+)/);
     expect((await askEndpoint({ port: Number(port), secret }, ARM)).status).toBe(200);
   });
@@ -401,24 +377,22 @@ describe("latchkey serve --port", () => {
     expect(await tokenCalls()).toBe(0);
   });
 
-  test.each([["short", "abc"], ["of several words", "x ".repeat(40)]])(
-    "takes no secret that is %s",
-    async (_, secret) => {
-      const folder = newFolder(), file = join(folder, "secret");
-      mkdirSync(folder, { mode: 0o700 });
-      writeFileSync(file, secret, { mode: 0o600 });
-      const flags = ["--allow-net=127.0.0.1", `--allow-read=${folder}`, "--allow-sys=uid"];
-      expect(await serve(["--port", "0", "--secret-file", file, ...words("")], flags)).toMatchObject({
-        code: 2,
-        stdout: "",
-        stderr: expect.not.stringContaining(secret),
-      });
-    },
-  );
+  test.each<[string, string, number, number, string]>([
+    ["that is short", "abc", 0o600, 2, ""],
+    ["of several words", "x ".repeat(40), 0o600, 2, ""],
+    ["that others may read", "x".repeat(40), 0o644, 1, "others can read it"],
+  ])("takes no secret %s", async (_, secret, mode, exit, says) => {
+    const folder = newFolder(), file = join(folder, "secret");
+    mkdirSync(folder, { mode: 0o700 });
+    writeFileSync(file, secret, { mode });
+    const run = await serve(["--port", "0", "--secret-file", file, ...words("")], secretFlags(folder));
+    expect(run).toEqual({ code: exit, stdout: "", stderr: expect.stringContaining(says) });
+    expect(run.stderr).not.toContain(secret);
+  });
 
   test("has one secret with a server that begins at the same time", async () => {
     const folder = newFolder(), file = join(folder, "secret");
-    const flags = ["--allow-net=127.0.0.1", `--allow-read=${folder}`, `--allow-write=${folder}`, "--allow-sys=uid"];
+    const flags = [...secretFlags(folder), `--allow-write=${folder}`];
     const servers = [1, 2, 3].map(() => start(["--port", "0", "--secret-file", file, ...words("")], flags));
     const ports = await Promise.all(servers.map((server) => server.printed(/127\.0\.0\.1:(\d+)/)));
     const secret = readFileSync(file, "utf8").trim();
@@ -426,25 +400,12 @@ describe("latchkey serve --port", () => {
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
   });
 
-  test("takes no secret that others may read", async () => {
-    const folder = newFolder(), file = join(folder, "secret");
-    mkdirSync(folder, { mode: 0o700 });
-    writeFileSync(file, "x".repeat(40), { mode: 0o644 });
-    const flags = ["--allow-net=127.0.0.1", `--allow-read=${folder}`, "--allow-sys=uid"];
-    expect(await serve(["--port", "0", "--secret-file", file, ...words("")], flags)).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining("others can read it"),
-    });
-  });
-
   test("says so where another program has the port", async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen({ host: "127.0.0.1", port: 0 }, resolve));
     const { port } = server.address() as { port: number };
-    expect(await serve(["--port", `${port}`, ...words("")], ["--allow-net=127.0.0.1"])).toMatchObject({
-      code: 1,
-      stdout: "",
-    });
+    const run = await serve(["--port", `${port}`, ...words("")], ["--allow-net=127.0.0.1"]);
+    expect(run).toMatchObject({ code: 1, stdout: "" });
     server.close();
   });
 });
@@ -475,28 +436,72 @@ describe("latchkey serve", () => {
 
   test("takes what it hands out from no environment and no profile", async () => {
     const env = { LATCHKEY_SCOPE: "User.Read", LATCHKEY_RESOURCE: ARM, LATCHKEY_PORT: "1" };
-    const permissions = [LEAST_PERMISSIONS[0]!, "--allow-env"];
-    const { code, stderr } = await runLatchkey(["serve", "--client-id", CLIENT_ID, "--socket", "x"], {
-      env,
-      permissions,
-    });
-    expect({ code, stderr }).toMatchObject({
-      code: 2,
-      stderr: expect.stringContaining("what clients may get tokens for"),
-    });
+    const run = await runLatchkey(["serve", "--client-id", CLIENT_ID, "--socket", "x"], { env });
+    expect(run).toMatchObject({ code: 2, stderr: expect.stringContaining("what clients may get tokens for") });
   });
 
   test("names the flags that Deno is to be run with", async () => {
-    const path = join(newFolder(), "identity");
-    expect(await serve(["--socket", path, ...words("")])).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining(
-        `--allow-read=${path.slice(0, -9)} --allow-write=${path.slice(0, -9)} --allow-sys=uid`,
-      ),
-    });
-    expect(await serve(["--port", "0", ...words("")])).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining("--allow-net=127.0.0.1"),
-    });
+    const folder = newFolder();
+    for (
+      const [place, flags] of [
+        [["--socket", join(folder, "identity")], `--allow-read=${folder} --allow-write=${folder} --allow-sys=uid`],
+        [["--port", "0"], "--allow-net=127.0.0.1"],
+      ] as const
+    ) {
+      expect(await serve([...place, ...words("")])).toMatchObject({ code: 1, stderr: expect.stringContaining(flags) });
+    }
   });
 });
+
+/** Both ends of a pipe. The end that writes waits for the other one, as that of a shell does. */
+function makePipe(): { readonly near: number; readonly far: number } {
+  const path = join(stage.folder, `pipe-${++count}`);
+  Bun.spawnSync(["mkfifo", path]);
+  const far = openSync(path, constants.O_RDWR);
+  return { near: openSync(path, constants.O_WRONLY), far };
+}
+
+/** Fills a pipe that nobody reads. */
+function fill(pipe: number): void {
+  const fd = openSync(`/proc/self/fd/${pipe}`, constants.O_WRONLY | constants.O_NONBLOCK);
+  try {
+    for (;;) writeSync(fd, "x".repeat(1024));
+  } catch (error) {
+    expect(error).toMatchObject({ code: "EAGAIN" });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+// A line that could not be written ended the server, and one that nobody read held it up for good.
+describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
+  "latchkey serve on $name",
+  ({ program }) => {
+    test.each<[string, () => readonly number[]]>([
+      ["on a full disk", () => [openSync("/dev/full", "w")]],
+      ["on a pipe that is closed", () => {
+        const { near, far } = makePipe();
+        closeSync(far);
+        return [near];
+      }],
+      ["on a pipe that nobody reads", () => {
+        const { near, far } = makePipe();
+        fill(near);
+        return [near, far];
+      }],
+    ])("serves with its standard error %s", async (_, open) => {
+      const socketPath = join(stage.folder, `socket-${++count}`), [stderr, ...others] = open();
+      using home = openHome();
+      const child = Bun.spawn([...program(), ...SERVE, "--socket", socketPath, ...words("")], {
+        env: { NO_COLOR: "1", PATH: process.env.PATH, ...home.env },
+        stdio: ["ignore", "ignore", stderr!],
+      });
+      const ask = () => askEndpoint({ socketPath }, "https://graph.microsoft.com");
+      while (child.exitCode === null && !await ask().catch(() => undefined)) await Bun.sleep(5);
+      for (let times = 0; times < 3; times++) expect((await ask()).status).toBe(403);
+      child.kill("SIGTERM");
+      expect(await child.exited).toBe(0);
+      for (const fd of [stderr!, ...others]) closeSync(fd);
+    });
+  },
+);

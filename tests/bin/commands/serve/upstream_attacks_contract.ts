@@ -188,9 +188,7 @@ test("a socket takes requests for this machine and for an upstream only", async 
   const { host, asked } = await carelessServer();
   const path = await open(`http://${host}`, "socket");
   const status = async (...lines: readonly string[]) =>
-    statusOf(
-      await answerTo(path, `GET /${host}/ HTTP/1.1\r\n${[...lines, "Connection: close"].join("\r\n")}\r\n\r\n`),
-    );
+    statusOf(await answerTo(path, `GET /${host}/ HTTP/1.1\r\n${[...lines, "Connection: close"].join("\r\n")}\r\n\r\n`));
   expect(await status("Host: rebind.evil.example:8080", "Sec-Fetch-Site: same-origin")).toBe(421);
   expect(await status("Host: rebind.evil.example:8080")).toBe(421);
   expect(await status("Host: localhost:8080", "Sec-Fetch-Site: same-origin")).toBe(403);

@@ -9,23 +9,30 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import type { Writable } from "node:stream";
 import type { IdentityEndpoint } from "../../../../bin/commands/serve/endpoint.ts";
-import { openUpstreamProxy, readUpstream, type UpstreamProxyOptions } from "../../../../bin/commands/serve/upstream.ts";
+import { openUpstreamProxy, type UpstreamProxyOptions } from "../../../../bin/commands/serve/upstream.ts";
+import { readUpstream } from "../../../../bin/commands/serve/upstream_rules.ts";
 import { LatchkeyError } from "../../../../lib/errors.ts";
 import { makeCertificateAuthority } from "../../../fakes/certificates.ts";
+import { startConnectProxy } from "../../../fakes/connect_proxy.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef", CHALLENGE = '{"access_token":{"nbf":{"essential":true}}}';
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
+/** One for all tests: a program reads its machine's authorities once. */
+const authority = makeCertificateAuthority();
+const VARIABLES = ["NODE_EXTRA_CA_CERTS", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"];
+const before = VARIABLES.map((name) => [name, process.env[name]] as const);
+const opened: IdentityEndpoint[] = [], servers: Pick<Server, "close">[] = [], sockets: Socket[] = [];
 let folder: string, tls: ReturnType<typeof createTlsServer>, handle: Handler, seen: IncomingMessage[] = [], count = 0;
 let asked: (string | undefined)[] = [], fails: LatchkeyError | undefined;
-const opened: IdentityEndpoint[] = [], servers: Server[] = [], sockets: Socket[] = [];
-const trusted = process.env["NODE_EXTRA_CA_CERTS"];
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "upstream-"));
-  const authority = makeCertificateAuthority(), file = join(folder, "authority.pem");
+  const file = join(folder, "authority.pem");
   writeFileSync(file, authority.cert);
+  for (const name of VARIABLES) delete process.env[name];
   process.env["NODE_EXTRA_CA_CERTS"] = file;
   tls = createTlsServer(authority.issue(["127.0.0.1"]), (request, response) => {
     seen.push(request);
@@ -43,13 +50,15 @@ afterEach(async () => {
   fails = undefined;
 });
 afterAll(() => {
-  if (trusted === undefined) delete process.env["NODE_EXTRA_CA_CERTS"];
-  else process.env["NODE_EXTRA_CA_CERTS"] = trusted;
+  for (const [name, value] of before) {
+    if (value === undefined) delete process.env[name];
+    else process.env[name] = value;
+  }
   tls.close();
   rmSync(folder, { recursive: true });
 });
 
-const portOf = (server: Server) => (server.address() as AddressInfo).port;
+const portOf = (server: Pick<Server, "address">) => (server.address() as AddressInfo).port;
 const host = () => `127.0.0.1:${portOf(tls)}`;
 
 /** Opens the proxy on a socket, for the server over TLS unless rules are given. */
@@ -191,37 +200,26 @@ describe("openUpstreamProxy(), requests", () => {
     expect(seen[0]!.headers.expect).toBeUndefined();
   });
 
+  const GET = "GET /H/x HTTP/1.1\r\n", POST = "POST /H/x HTTP/1.1\r\nHost: localhost\r\n", END = "\r\n0\r\n\r\n";
   test.each<[string, string]>([
-    ["two lengths", "POST /H/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na"],
-    ["a list of lengths", "POST /H/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1, 1\r\n\r\na"],
-    [
-      "a length and chunks",
-      "POST /H/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    ],
-    ["a signed length", "POST /H/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: +1\r\n\r\na"],
-    ["another coding", "POST /H/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"],
-    ["two codings", "POST /H/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"],
-    [
-      "chunked twice",
-      "POST /H/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    ],
-    ["chunks of HTTP/1.0", "POST /H/x HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
-    [
-      "a space before the colon",
-      "POST /H/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-    ],
-    ["a folded field", "GET /H/x HTTP/1.1\r\nHost: localhost\r\nX: a\r\n b\r\n\r\n"],
-    ["lines without CR", "GET /H/x HTTP/1.1\r\nHost: localhost\nX: a\r\n\r\n"],
-    ["no host", "GET /H/x HTTP/1.1\r\n\r\n"],
-    ["two hosts", "GET /H/x HTTP/1.1\r\nHost: localhost\r\nHost: i\r\n\r\n"],
-    ["a whole address", "GET https://H/x HTTP/1.1\r\nHost: H\r\n\r\n"],
+    ["two lengths", `${POST}Content-Length: 1\r\nContent-Length: 1\r\n\r\na`],
+    ["a list of lengths", `${POST}Content-Length: 1, 1\r\n\r\na`],
+    ["a length and chunks", `${POST}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n${END}`],
+    ["a signed length", `${POST}Content-Length: +1\r\n\r\na`],
+    ["another coding", `${POST}Transfer-Encoding: xchunked\r\n${END}`],
+    ["two codings", `${POST}Transfer-Encoding: gzip, chunked\r\n${END}`],
+    ["chunked twice", `${POST}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n${END}`],
+    ["chunks of HTTP/1.0", `POST /H/x HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n${END}`],
+    ["a space before the colon", `${POST}Transfer-Encoding : chunked\r\n${END}`],
+    ["a folded header", `${GET}Host: localhost\r\nX: a\r\n b\r\n\r\n`],
+    ["lines without CR", `${GET}Host: localhost\nX: a\r\n\r\n`],
+    ["no host", `${GET}\r\n`],
+    ["two hosts", `${GET}Host: localhost\r\nHost: i\r\n\r\n`],
+    ["a whole URL", "GET https://H/x HTTP/1.1\r\nHost: H\r\n\r\n"],
     ["no path", "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n"],
     ["a tunnel", "CONNECT H HTTP/1.1\r\nHost: localhost\r\n\r\n"],
-    [
-      "another method in a field",
-      "POST /H/x HTTP/1.1\r\nHost: localhost\r\nX-HTTP-Method-Override: DELETE\r\nContent-Length: 0\r\n\r\n",
-    ],
-    ["another path in a field", "GET /H/x HTTP/1.1\r\nHost: localhost\r\nX-Original-URL: /admin\r\n\r\n"],
+    ["another method in a header", `${POST}X-HTTP-Method-Override: DELETE\r\nContent-Length: 0\r\n\r\n`],
+    ["another path in a header", `${GET}Host: localhost\r\nX-Original-URL: /admin\r\n\r\n`],
     ["another version", "GET /H/x HTTP/2.0\r\nHost: localhost\r\n\r\n"],
     ["another protocol", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
   ])("refuses %s, and sends nothing on", async (_, text) => {
@@ -378,64 +376,50 @@ describe("openUpstreamProxy(), answers", () => {
 });
 
 describe("openUpstreamProxy(), the pace", () => {
+  /** Writes as much as is taken, and returns how much that was once nothing has been taken for half a second. */
+  async function writeMuch(stream: Writable): Promise<number> {
+    const stopped = Promise.withResolvers<void>(), piece = new Uint8Array(65_536);
+    let written = 0, timer: ReturnType<typeof setTimeout>;
+    const more = () => {
+      clearTimeout(timer);
+      while (written < 400_000_000 && stream.write(piece)) written += piece.length;
+      timer = setTimeout(stopped.resolve, 500);
+    };
+    stream.on("drain", more);
+    more();
+    await stopped.promise;
+    return written;
+  }
+  const MOST = 50_000_000;
+
   // A proxy that reads ahead has all of it in memory.
   test("is the client's, of what a server sends", async () => {
-    let written = 0;
-    const stopped = Promise.withResolvers<void>();
+    const written = Promise.withResolvers<number>();
     const to = await hostile((socket) => {
       socket.write("HTTP/1.1 200 x\r\nContent-Length: 999999999\r\n\r\n");
-      const piece = new Uint8Array(65_536);
-      let timer: ReturnType<typeof setTimeout>;
-      const more = () => {
-        clearTimeout(timer);
-        while (written < 400_000_000 && socket.write(piece)) written += piece.length;
-        timer = setTimeout(stopped.resolve, 500);
-      };
-      socket.on("drain", more);
-      more();
+      written.resolve(writeMuch(socket));
     });
     const socket = await client(await open([`http://${to}`]), request([], { to }));
     socket.pause();
-    await stopped.promise;
-    expect(written).toBeLessThan(50_000_000);
+    expect(await written.promise).toBeLessThan(MOST);
   });
 
   // What a server over TLS sends is decrypted by the runtime, which must not do so ahead.
   test("is the client's, of what a server sends over TLS", async () => {
-    let written = 0;
-    const stopped = Promise.withResolvers<void>(), piece = new Uint8Array(65_536);
+    const written = Promise.withResolvers<number>();
     handle = (_, response) => {
-      let timer: ReturnType<typeof setTimeout>;
-      const more = () => {
-        clearTimeout(timer);
-        while (written < 400_000_000 && response.write(piece)) written += piece.length;
-        timer = setTimeout(stopped.resolve, 500);
-      };
       response.writeHead(200, { "content-length": "999999999" });
-      response.on("drain", more);
-      more();
+      written.resolve(writeMuch(response));
     };
     const socket = await client(await open(), request());
     socket.pause();
-    await stopped.promise;
-    expect(written).toBeLessThan(50_000_000);
+    expect(await written.promise).toBeLessThan(MOST);
   });
 
   test("is the server's, of what a client sends", async () => {
     const to = await hostile((socket) => void socket.pause());
     const head = request(["Content-Length: 999999999"], { method: "POST", to });
-    const socket = await client(await open([`http://${to}`]), head), piece = new Uint8Array(65_536);
-    const stopped = Promise.withResolvers<void>();
-    let written = 0, timer: ReturnType<typeof setTimeout>;
-    const more = () => {
-      clearTimeout(timer);
-      while (written < 400_000_000 && socket.write(piece)) written += piece.length;
-      timer = setTimeout(stopped.resolve, 500);
-    };
-    socket.on("drain", more);
-    more();
-    await stopped.promise;
-    expect(written).toBeLessThan(50_000_000);
+    expect(await writeMuch(await client(await open([`http://${to}`]), head))).toBeLessThan(MOST);
   });
 });
 
@@ -515,3 +499,29 @@ test("openUpstreamProxy() on a port takes the secret in two fields, and no page'
   expect(await status([...right, "Origin: https://evil.example"])).toBe(403);
   expect(seen.length).toBe(2);
 });
+
+// The proxy that adds a token in a company's network: through its HTTP proxies, with its certificate authority, on every runtime.
+
+test.each([["http", false], ["https", true]] as const)(
+  "openUpstreamProxy() tunnels through an %s:// proxy",
+  async (scheme, isSecure) => {
+    const server = createTlsServer(authority.issue(["api.contoso.com"]), (request, response) => request.pipe(response));
+    servers.push(server.listen(0, "127.0.0.1"));
+    await once(server, "listening");
+    const proxy = await startConnectProxy({
+      port: portOf(server),
+      credentials: "jane:pass",
+      ...(isSecure ? { certificate: authority.issue(["127.0.0.1"]) } : {}),
+    });
+    try {
+      process.env["HTTPS_PROXY"] = `${scheme}://jane:pass@127.0.0.1:${proxy.port}`;
+      const path = await open(["https://api.contoso.com"]);
+      const post = request(["Content-Length: 5"], { method: "POST", body: "hello", to: "api.contoso.com" });
+      expect(await answerTo(path, post)).toMatch(/^HTTP\/1\.1 200 [^]*hello/);
+      expect(proxy.requests.at(-1)).toEqual({ line: "CONNECT api.contoso.com:443", credentials: "jane:pass" });
+    } finally {
+      delete process.env["HTTPS_PROXY"];
+      await proxy.stop();
+    }
+  },
+);

@@ -1,44 +1,31 @@
 // latchkey serve --upstream with a fake broker, and what people call through it: curl, the Graph SDK and Python's requests. The
 // service is a server of the test's own.
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { type PrivateBus, startPrivateBus } from "../../../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../../../fakes/start_fake_broker.ts";
+import { requireStrictHttp } from "../../../../bin/commands/serve/upstream.ts";
+import { CLIENT_ID, failure, useStage } from "../../../fixture.ts";
 import { denoRun, joinFlags, LEAST_PERMISSIONS, socketFlags } from "../../../tools/deno_command.ts";
 import { MSAL_PYTHON } from "../../../tools/find_tool.js";
 import { runLatchkey, runProgram } from "../../run_latchkey.ts";
 import { type RunningLatchkey, startLatchkey } from "../../running_latchkey.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555", GRAPH_SCOPE = "https://graph.microsoft.com/.default";
+const GRAPH_SCOPE = "https://graph.microsoft.com/.default", PATH = process.env.PATH!;
 
-let bus: PrivateBus, broker: FakeBroker, top: string, service: ReturnType<typeof startService>, count = 0;
+const stage = useStage({ broker: {} });
 const running: RunningLatchkey[] = [];
+let service: ReturnType<typeof startService>, count = 0;
 
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
-  top = mkdtempSync(join(tmpdir(), "serve-upstream-"));
+beforeAll(() => {
   service = startService();
 });
-beforeEach(async () => {
-  await broker.behave({ replies: {}, accounts: [{ username: "jane@contoso.com" }] });
-  await broker.forgetCalls();
-  service.seen.length = 0;
-});
 afterEach(async () => {
+  service.seen.length = 0;
   for (const each of running.splice(0)) {
     each.interrupt();
     await each.ended();
   }
 });
-afterAll(async () => {
-  await service.stop();
-  await broker.stop();
-  await bus.stop();
-  rmSync(top, { recursive: true });
-});
+afterAll(() => service.stop());
 
 function startService() {
   const seen: { readonly method: string; readonly path: string; readonly authorization: string | null }[] = [];
@@ -47,11 +34,8 @@ function startService() {
     port: 0,
     fetch(request) {
       const { pathname, search } = new URL(request.url);
-      seen.push({
-        method: request.method,
-        path: pathname + search,
-        authorization: request.headers.get("authorization"),
-      });
+      const authorization = request.headers.get("authorization");
+      seen.push({ method: request.method, path: pathname + search, authorization });
       return Response.json({ displayName: "Jane" });
     },
   });
@@ -60,16 +44,14 @@ function startService() {
 
 /** A server on a socket, once it listens. */
 async function onSocket(rules: readonly string[]): Promise<RunningLatchkey & { readonly path: string }> {
-  const folder = join(top, `folder-${++count}`), path = join(folder, "graph");
-  const flags = joinFlags([
-    ...LEAST_PERMISSIONS,
-    ...socketFlags(path, folder),
-    "--allow-sys=uid",
-    `--allow-net=${service.host}`,
-  ]);
+  const folder = join(stage.folder, `folder-${++count}`), path = join(folder, "graph");
+  const more = [...socketFlags(path, folder), "--allow-sys=uid", `--allow-net=${service.host}`];
+  const flags = joinFlags([...LEAST_PERMISSIONS, ...more]);
   const upstreams = rules.flatMap((rule) => ["--upstream", rule]);
   const words = ["bin/latchkey.ts", "serve", "--client-id", CLIENT_ID, "--socket", path, ...upstreams];
-  const started = startLatchkey([...denoRun(), ...flags, ...words], { env: { DBUS_SESSION_BUS_ADDRESS: bus.address } });
+  const started = startLatchkey([...denoRun(), ...flags, ...words], {
+    env: { DBUS_SESSION_BUS_ADDRESS: stage.bus.address },
+  });
   running.push(started);
   await started.printed(/serving at .* for \/127\.0\.0\.1:\d+\//);
   return { ...started, path };
@@ -80,7 +62,7 @@ function under(command: readonly string[], env: Readonly<Record<string, string>>
   const flags = ["--allow-net=127.0.0.1", `--allow-net=${service.host}`, `--allow-run=${command[0]}`];
   const rule = `http://${service.host}/v1.0 ${GRAPH_SCOPE}`;
   return runLatchkey(["serve", "--client-id", CLIENT_ID, "--upstream", rule, "--", ...command], {
-    env: { DBUS_SESSION_BUS_ADDRESS: bus.address, PATH: process.env.PATH!, SERVICE: service.host, ...env },
+    env: { DBUS_SESSION_BUS_ADDRESS: stage.bus.address, PATH, SERVICE: service.host, ...env },
     permissions: [...LEAST_PERMISSIONS, ...flags],
   });
 }
@@ -89,7 +71,7 @@ describe("latchkey serve --upstream", () => {
   test("lets curl call what is allowed, and tells of it without the query or the token", async () => {
     const { path, interrupt, ended } = await onSocket([`GET http://${service.host}/v1.0/me ${GRAPH_SCOPE}`]);
     const curl = async (...words: readonly string[]) =>
-      (await runProgram(["curl", "--silent", "--unix-socket", path, ...words], { PATH: process.env.PATH! })).stdout;
+      (await runProgram(["curl", "--silent", "--unix-socket", path, ...words], { PATH })).stdout;
     const at = (rest: string) => `http://localhost/${service.host}${rest}`;
     expect(await curl(at("/v1.0/me?$select=secret"))).toBe('{"displayName":"Jane"}');
     expect(await curl(at("/v1.0/users"))).toContain("No upstream allows this path");
@@ -101,7 +83,7 @@ describe("latchkey serve --upstream", () => {
       path: "/v1.0/me?$select=secret",
       authorization: expect.stringMatching(/^Bearer [\w-]+\.[\w-]+\.[\w-]+$/),
     }]);
-    const { authParameters } = (await broker.calls("acquireTokenSilently"))[0]!.request;
+    const { authParameters } = (await stage.broker.calls("acquireTokenSilently"))[0]!.request;
     expect(authParameters.requestedScopes).toEqual([GRAPH_SCOPE]);
     interrupt();
     const { code, stderr } = await ended();
@@ -141,10 +123,10 @@ print(requests.get(url).status_code)`;
   });
 
   test("says who has to sign in, to the client and once on standard error", async () => {
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     const { path, printed } = await onSocket([`http://${service.host} ${GRAPH_SCOPE}`]);
     const words = ["curl", "--silent", "--unix-socket", path, `http://localhost/${service.host}/v1.0/me`];
-    const { stdout } = await runProgram(words, { PATH: process.env.PATH! });
+    const { stdout } = await runProgram(words, { PATH });
     expect(JSON.parse(stdout)).toEqual({ statusCode: 502, message: expect.stringContaining("interaction_required") });
     await printed(/has to sign in .*latchkey login --client-id/);
     expect(service.seen).toEqual([]);
@@ -159,4 +141,28 @@ print(requests.get(url).status_code)`;
     const { code, stderr } = await runLatchkey(["serve", "--client-id", CLIENT_ID, ...words]);
     expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(message) });
   });
+});
+
+// The HTTP of older runtimes takes messages with two lengths, or never cuts off a client that sends nothing.
+test.each<["Deno" | "Bun" | "Node", string, string]>([
+  ["Deno", "2.6.10", "2.8"],
+  ["Deno", "2.7.14", "2.8"],
+  ["Bun", "1.3.9", "1.4"],
+  ["Node", "22.17.1", "22.18"],
+])("--upstream refuses %s %s, and names the first version that it takes", async (name, version, first) => {
+  expect(await failure(Promise.try(() => requireStrictHttp({ name, version })))).toMatchObject({
+    code: "missing_dependency",
+    message: `--upstream needs ${name} ${first} or later, and this is ${name} ${version}`,
+    hint: expect.stringContaining(`Install ${name} ${first} or later`),
+  });
+});
+
+test.each<["Deno" | "Bun" | "Node", string]>([
+  ["Deno", "2.8.0"],
+  ["Deno", "2.10.1"],
+  ["Bun", "1.4.0"],
+  ["Node", "22.18.0"],
+  ["Node", "24.0.0"],
+])("--upstream takes %s %s", (name, version) => {
+  requireStrictHttp({ name, version });
 });
