@@ -88,7 +88,8 @@ describe("the number of packages", () => {
   });
 
   test("that are bundled is the bundler's", () => {
-    const counts = `the code of ${inPackage.length} more packages, and an executable that of ${inExecutable.length}`;
+    const counts =
+      `the code of ${inPackage.length} more packages, and an executable the code of ${inExecutable.length}`;
     expect(sentences("SECURITY.md")).toContain(counts);
   });
 });
