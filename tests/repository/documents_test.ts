@@ -181,7 +181,8 @@ describe("README.md", () => {
       const lines = shellLines("README.md").filter((line) => !line.startsWith("npm run demo"));
       const script = ["set -e", "shopt -s expand_aliases", "curl() { cat; }", ...lines].join("\n");
       const { code, stdout, stderr } = await runProgram(["bash", "-c", script], {
-        ...{ HOME: home, XDG_STATE_HOME: "", XDG_CONFIG_HOME: "", DBUS_SESSION_BUS_ADDRESS: bus.address },
+        ...{ HOME: home, XDG_STATE_HOME: "", XDG_CONFIG_HOME: "", npm_config_update_notifier: "false" },
+        DBUS_SESSION_BUS_ADDRESS: bus.address,
       });
       await broker.stop();
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
