@@ -1,18 +1,19 @@
 /** A real OpenID provider, and a browser that is told by `BROWSER` and signs jane in at it. */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, watch, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { findTool } from "../tools/find_tool.js";
+import { ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 import type { Home } from "../fixture.ts";
+import { runInProcess } from "./run_in_process.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
-import { LATCHKEY_ON_BUN } from "./tested_latchkey.ts";
+import { isBuilt, LATCHKEY_ON_BUN } from "./tested_latchkey.ts";
 
 /** Where the command line runs at a provider. */
 export interface RunPlace {
   readonly home: Home;
-  /** What starts it. @default the command line on Bun */
+  /** What starts it. @default the command line in this process, or what was built */
   readonly program?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -38,7 +39,12 @@ export interface ProviderStage extends AsyncDisposable, Pick<OidcProvider, "hold
   logout(place: RunPlace, more?: string): Promise<Run>;
 }
 
-const BUN = findTool("bun"), SCRIPT = fileURLToPath(new URL("../tools/play_browser.ts", import.meta.url));
+const BUN = findTool("bun");
+/** What `BROWSER` names: it leaves the URL for the stage, whose browser opens it. */
+const LEAVE_URL = `const fs = require("node:fs");
+const [file, url] = process.argv.slice(2);
+fs.writeFileSync(file + ".new", url);
+fs.renameSync(file + ".new", file + ".url");`;
 
 /** What a sign-in takes on Deno, the provider being on loopback as well. */
 export const LOOPBACK = "--allow-net=127.0.0.1,[::1]";
@@ -53,16 +59,22 @@ export const JANE_LINE = "jane@contoso.com\tjane\tJane Doe\t\n";
 export async function startProviderStage(): Promise<ProviderStage> {
   const provider = await startOidcProvider(), { url, clientId } = provider;
   const folder = mkdtempSync(join(tmpdir(), "provider-stage-"));
+  const script = join(folder, "browser.js");
+  writeFileSync(script, LEAVE_URL);
   let pages = 0;
+  const watching = watch(folder, (_event, name) => {
+    if (name?.endsWith(".url") && existsSync(join(folder, name))) void visit(join(folder, name));
+  });
   const appWordsOf = (line: string) => [...line.trim().split(" "), "--client-id", clientId, "--authority", url];
   const wordsOf = (line: string) => [...appWordsOf(line), "--scope", "api.read"];
   const playedBrowser = () => {
     const page = join(folder, `page-${++pages}`);
-    return { BROWSER: `${BUN} ${SCRIPT} ${page}`, page };
+    return { BROWSER: `${BUN} ${script} ${page}`, page };
   };
-  const latchkey = (words: readonly string[], { home, program = LATCHKEY_ON_BUN, env = {} }: RunPlace) => {
-    const { BROWSER } = playedBrowser();
-    return runProgram([...program, ...words], { ...home.env, BROWSER, ...env });
+  const latchkey = async (words: readonly string[], { home, program, env = {} }: RunPlace) => {
+    const all = { ...home.env, BROWSER: playedBrowser().BROWSER, ...env };
+    if (program || isBuilt) return await runProgram([...program ?? LATCHKEY_ON_BUN, ...words], all);
+    return await runInProcess(words, { env: all });
   };
   return {
     url,
@@ -78,10 +90,25 @@ export async function startProviderStage(): Promise<ProviderStage> {
     accounts: (place, more = "") => latchkey(appWordsOf(`accounts ${more}`), place),
     logout: (place, more = "") => latchkey(appWordsOf(`logout ${more}`), place),
     async [Symbol.asyncDispose]() {
+      watching.close();
       await provider[Symbol.asyncDispose]();
       rmSync(folder, { recursive: true });
     },
   };
+}
+
+/** Signs jane in at a URL that a program wanted to be opened, and leaves the text of the last page in the file without `.url`. */
+async function visit(file: string): Promise<void> {
+  const url = readFileSync(file, "utf8");
+  rmSync(file);
+  let text = "";
+  try {
+    await new ScriptedBrowser().open(url, () => false, { login: "jane", password: "x" });
+  } catch (error) {
+    text = (error as Error).message;
+  }
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file.slice(0, -".url".length));
 }
 
 /** The exit code, and where the token came from. */

@@ -7,7 +7,8 @@ import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { openHome } from "../fixture.ts";
-import { type RunningLatchkey, startLatchkey } from "./running_latchkey.ts";
+import { runInProcess } from "./run_in_process.ts";
+import { startLatchkey } from "./running_latchkey.ts";
 import { runLatchkey, runLatchkeyOnDeno, runProgram } from "./run_latchkey.ts";
 import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
@@ -121,83 +122,67 @@ describe("latchkey login", () => {
     { name: "Deno with the least permissions", program: () => [...denoRun(), ...LEAST_PERMISSIONS] },
     ...TESTED_PATHS,
   ].map(({ name, program }) => [name, program] as const);
-  const ENDS = [["SIGINT", 4], ["SIGTERM", 143], ["SIGHUP", 129], ["--timeout", 4]] as const;
-
-  test.each(
-    PROGRAMS.flatMap(([name, program]) => ENDS.map(([end, code]) => [name, end, program, code] as const)),
-  )("on %s ends the window at %s", async (_name, end, program, code) => {
-    await broker.behave({ replies: { ...NEEDS_PERSON, acquireTokenInteractively: { kind: "hang" } } });
-    const isAsked = async () => (await broker.calls("acquireTokenInteractively")).length > 0;
-    const start = (seconds: number) => {
-      const words = ["login", "--client-id", CLIENT_ID, "--format", "json"];
-      const timeout = end === "--timeout" ? ["--timeout", String(seconds)] : [];
-      return startLatchkey([...latchkeyBy(program()), ...words, ...timeout], { env: environment() });
-    };
-    /** Waits for the window, or the end. */
-    const opensWindow = async (run: RunningLatchkey) => {
-      let isOver = false;
-      void run.ended().then(() => isOver = true);
-      while (!isOver && !await isAsked()) await Bun.sleep(2);
-      return await isAsked();
-    };
-    let seconds = 2, run = start(seconds);
-    while (!await opensWindow(run)) {
-      expect([end, (await run.ended()).code]).toEqual(["--timeout", 4]);
-      run = start(seconds *= 2); // a busy machine has not come to the window in that time
-    }
-    if (end !== "--timeout") run.signal(end);
-    const { stdout, ...ended } = await run.ended();
-    while ((await broker.calls("cancelInteractiveFlow")).length === 0) await Bun.sleep(2);
-    const [asked] = await broker.calls("acquireTokenInteractively");
-    const [canceled] = await broker.calls("cancelInteractiveFlow");
-    expect(canceled!.correlationId).toBe(asked!.correlationId!);
-    expect(ended).toEqual({
-      code,
-      stderr: expect.stringContaining(`correlation_id: ${asked!.correlationId}\n`),
-    });
-    expect(JSON.parse(stdout)).toMatchObject({
-      ...{ error: end === "--timeout" ? "timed_out" : "user_canceled", correlation_id: asked!.correlationId },
-    });
-  });
+  const SIGNALS = [["SIGINT", 4], ["SIGTERM", 143], ["SIGHUP", 129]] as const;
 
   // The first signal let the next one end the program, before the broker was told; a terminal that is closed can send several.
-  test.each(PROGRAMS)("on %s ends the window though two signals come", async (_name, program) => {
+  test.each(
+    PROGRAMS.flatMap(([name, program]) =>
+      [["SIGINT"], ["SIGTERM"], ["SIGHUP", "SIGTERM"]].map((signals) => [name, signals.join(", "), program] as const)
+    ),
+  )("on %s ends the window at %s", async (_name, signals, program) => {
     await broker.behave({ replies: { ...NEEDS_PERSON, acquireTokenInteractively: { kind: "hang" } } });
     const words = ["login", "--client-id", CLIENT_ID, "--format", "json"];
     const run = startLatchkey([...latchkeyBy(program()), ...words], { env: environment() });
+    const names = signals.split(", ") as NodeJS.Signals[];
     while ((await broker.calls("acquireTokenInteractively")).length === 0) await Bun.sleep(2);
-    run.signal("SIGHUP");
-    run.signal("SIGTERM");
-    const { code, stdout } = await run.ended();
-    expect([129, 143]).toContain(code); // either can be seen first
-    expect(JSON.parse(stdout).error).toBe("user_canceled");
+    for (const name of names) run.signal(name);
+    const { code, stdout, stderr } = await run.ended();
+    // Either of two can be seen first.
+    expect(SIGNALS.filter(([name]) => names.includes(name)).map(([, exit]) => exit)).toContain(code as 4);
+    const [asked] = await broker.calls("acquireTokenInteractively"), correlation_id = asked!.correlationId!;
+    expect(stderr).toContain(`correlation_id: ${correlation_id}\n`);
+    expect(JSON.parse(stdout)).toMatchObject({ error: "user_canceled", correlation_id });
     while ((await broker.calls("cancelInteractiveFlow")).length === 0) await Bun.sleep(2);
+    expect((await broker.calls("cancelInteractiveFlow"))[0]!.correlationId).toBe(correlation_id);
   });
 
-  const SIGNALS = ENDS.filter(([end]) => end !== "--timeout");
+  testOfSources("ends the window at --timeout", async () => {
+    await broker.behave({ replies: { ...NEEDS_PERSON, acquireTokenInteractively: { kind: "hang" } } });
+    for (let seconds = 1;; seconds *= 2) {
+      const { code, stdout, stderr } = await latchkey(`login --format json --timeout ${seconds}`);
+      expect({ code, error: JSON.parse(stdout).error }).toEqual({ code: 4, error: "timed_out" });
+      const [asked] = await broker.calls("acquireTokenInteractively");
+      if (!asked) continue; // a busy machine has not come to the window in that time
+      expect(stderr).toContain(`correlation_id: ${asked.correlationId}\n`);
+      while ((await broker.calls("cancelInteractiveFlow")).length === 0) await Bun.sleep(2);
+      return expect((await broker.calls("cancelInteractiveFlow"))[0]!.correlationId).toBe(asked.correlationId!);
+    }
+  });
+
   // Signals ended a program by themselves where no window could open, and a copy of the failure lost what came: 4 was the code.
-  test.each(
-    PROGRAMS.flatMap(([name, program]) => SIGNALS.map(([signal, code]) => [name, signal, program, code] as const)),
-  )("on %s has one exit code for %s, whatever it waits for", async (_name, signal, program, code) => {
-    const asked = [
-      ["login", "getLinuxBrokerVersion"],
+  for (
+    const [line, member] of [
+      ["status", "getLinuxBrokerVersion"],
       ["login", "acquireTokenSilently"],
       ["token --scope User.Read --interactive never", "acquireTokenSilently"],
       ["accounts", "getAccounts"],
-    ] as const;
-    for (const [line, member] of asked) {
-      await broker.behave({ replies: { [member]: { kind: "hang" } } });
-      await broker.forgetCalls();
-      const words = [...line.split(" "), "--client-id", CLIENT_ID, "--format", "json"];
-      const run = startLatchkey([...latchkeyBy(program()), ...words], { env: environment() });
-      while ((await broker.calls(member)).length === 0) await Bun.sleep(2);
-      run.signal(signal as NodeJS.Signals);
-      const ended = await run.ended();
-      expect([line, ended.code]).toEqual([line, code]);
-      expect(JSON.parse(ended.stdout)).toMatchObject({ error: "user_canceled", correlation_id: expect.any(String) });
-      expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+    ] as const
+  ) {
+    for (const [name, code] of SIGNALS) {
+      testOfSources(`has an exit code for ${name}, whatever it waits for: ${line}, ${member}`, async () => {
+        await broker.behave({ replies: { [member]: { kind: "hang" } } });
+        const words = [...line.split(" "), "--client-id", CLIENT_ID, "--format", "json"];
+        const controller = new AbortController(), { signal } = controller;
+        const running = runInProcess(words, { env: environment(), signal });
+        while ((await broker.calls(member)).length === 0) await Bun.sleep(2);
+        controller.abort(name);
+        const ended = await running;
+        expect(ended.code).toBe(code);
+        expect(JSON.parse(ended.stdout)).toMatchObject({ error: "user_canceled", correlation_id: expect.any(String) });
+        expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+      });
     }
-  });
+  }
 
   // Until the code of the command was there, a signal did what it does to every program.
   testOfSources("has the same exit code for a signal that comes while its code is loaded", async () => {
@@ -207,7 +192,7 @@ describe("latchkey login", () => {
       `import { registerHooks } from "node:module";
       registerHooks({
         load(url, context, next) {
-          if (url.endsWith("/bin/login.ts")) process.kill(process.pid, "SIGTERM");
+          if (url.endsWith("/bin/commands/login.ts")) process.kill(process.pid, "SIGTERM");
           return next(url, context);
         },
       });`,
