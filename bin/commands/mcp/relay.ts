@@ -6,10 +6,24 @@
  */
 import type { JSONRPCMessage } from "@modelcontextprotocol/client";
 import { startTimer, untilAborted, withinTime } from "../../../lib/async.ts";
-import { escapeControlCharacters, isObject, joinBytes, type JsonObject } from "../../../lib/encoding.ts";
+import { escapeControlCharacters, isObject, type JsonObject } from "../../../lib/encoding.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { messageOf } from "../../cli/output.ts";
 import { ANSWERED, eventsOf, resumedAfter, streamOf } from "./event_stream.ts";
+import {
+  connectionFailed,
+  errorIn,
+  isModern,
+  isResponse,
+  keyOf,
+  type Line,
+  MAX_MESSAGE_BYTES,
+  readLines,
+  readMessage,
+  sessionNotFound,
+  tooLong,
+} from "./messages.ts";
+import { ParameterHeaders } from "./parameter_headers.ts";
 
 type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
 
@@ -24,8 +38,6 @@ interface RelayOptions {
   readonly tell: (message: string) => void;
 }
 
-/** Limit in bytes of a message, either way. */
-export const MAX_MESSAGE_BYTES: number = 32 * 1024 * 1024;
 /** Limit in bytes of an answer that says why a request failed. */
 const MAX_ERROR_BYTES = 64 * 1024;
 /** Limits of what is under way to the server before the client has to wait. */
@@ -48,10 +60,6 @@ const MAX_QUICK_REOPENINGS = 10;
 const SLOW_REOPENING_MS = 1_000;
 /** Statuses of a server that cannot resume a stream: trying again does not help. */
 const CANNOT_RESUME: readonly number[] = [400, 404, 410];
-/** JSON-RPC's code for an invalid message, and those of MCP's SDKs for a failed connection and a lost session. */
-const INVALID_REQUEST = -32600;
-const CONNECTION_FAILED = -32000;
-const SESSION_NOT_FOUND = -32001;
 const ENDED_EARLY = "The server ended the connection without an answer. It may have done the work even so";
 /** Header field between {@linkcode relayMessages} and its `fetch`, which names the text of a message. It is not sent. */
 const MESSAGE_FIELD = "latchkey-message";
@@ -219,14 +227,14 @@ class Relay {
       await this.#transport.send(message as JSONRPCMessage, {
         requestSignal: controller.signal,
         headers: { [MESSAGE_FIELD]: number, ...this.#parameters.of(messages[0]!) },
-        onRequestStreamEnd: () => void this.#fail(requests, failure(ENDED_EARLY)),
+        onRequestStreamEnd: () => void this.#fail(requests, connectionFailed(ENDED_EARLY)),
       });
-      if (!sending.isOfSdk) await this.#fail(requests, failure(ENDED_EARLY));
+      if (!sending.isOfSdk) await this.#fail(requests, connectionFailed(ENDED_EARLY));
     } catch (error) {
       if (controller.signal.aborted || this.#ended.signal.aborted) return;
       const reason = reasonOf(error, this.#url);
       this.#options.tell(reason);
-      await this.#fail(requests, failure(reason));
+      await this.#fail(requests, connectionFailed(reason));
     } finally {
       this.#sendings.delete(number);
       this.#release(sending);
@@ -257,7 +265,7 @@ class Relay {
       return false;
     }
     this.#reopened = 0;
-    const answers = (Array.isArray(message) ? message : [message]).filter(isAnswer);
+    const answers = (Array.isArray(message) ? message : [message]).filter(isResponse);
     for (const answer of answers) this.#noteAnswer(answer);
     this.#change();
     // Between its tokens JSON may have line ends, which end a message here.
@@ -312,7 +320,7 @@ class Relay {
     const { status, body } = response;
     const text = await readText(body, MAX_ERROR_BYTES) ?? "";
     if (status === 404 && headers.has("mcp-session-id")) {
-      const error = { code: SESSION_NOT_FOUND, message: "Session not found" };
+      const error = sessionNotFound();
       this.#options.tell(`${this.#url.host} has ended the session: the client has to initialize again`);
       await this.#fail(sending?.requests ?? [], error);
       // A stream of a session that has ended must not be opened again: for the SDK it is one that the server does not offer.
@@ -388,142 +396,6 @@ class Relay {
   }
 }
 
-type Line = Uint8Array<ArrayBuffer> | "too long";
-
-const LINE_END = 10;
-
-/** Splits bytes into lines, without empty ones. Of a line that is too long nothing is kept. */
-export async function* readLines(
-  input: AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
-  limit: number = MAX_MESSAGE_BYTES,
-): AsyncGenerator<Line> {
-  const chunks = input[Symbol.asyncIterator]();
-  const line = new LineReader(limit);
-  for (;;) {
-    const next = await untilAborted(chunks.next(), signal);
-    if (next.done) break;
-    yield* line.push(next.value);
-  }
-  yield* line.end();
-}
-
-/** A line while it is read. */
-class LineReader {
-  readonly #limit: number;
-  #parts: Uint8Array<ArrayBuffer>[] = [];
-  #length = 0;
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  /** Yields the lines that a chunk completes. */
-  *push(chunk: Uint8Array): Generator<Line> {
-    let from = 0;
-    for (let end = chunk.indexOf(LINE_END); end !== -1; end = chunk.indexOf(LINE_END, from)) {
-      this.#add(chunk.subarray(from, end));
-      yield* this.end();
-      from = end + 1;
-    }
-    this.#add(chunk.subarray(from));
-  }
-
-  /** Ends the line, and yields it unless it is empty. */
-  *end(): Generator<Line> {
-    const parts = this.#parts;
-    const length = this.#length;
-    this.#parts = [];
-    this.#length = 0;
-    if (length > this.#limit) yield "too long";
-    else if (length > 0) yield joinBytes(parts);
-  }
-
-  #add(bytes: Uint8Array): void {
-    this.#length += bytes.length;
-    if (this.#length > this.#limit) this.#parts = [];
-    else if (bytes.length > 0) this.#parts.push(bytes.slice()); // the reader may use its buffer again
-  }
-}
-
-/**
- * Header fields that mirror arguments of tools, as some tools declare (`x-mcp-header`, in the protocol since 2026-07-28). Only who
- * has read the list of the tools knows them.
- */
-class ParameterHeaders {
-  readonly #paths = new Map<string, readonly (readonly [header: string, path: readonly string[]])[]>();
-
-  /** Reads an answer to `tools/list`. */
-  learn({ tools }: JsonObject): void {
-    for (const tool of Array.isArray(tools) ? tools : []) {
-      if (!isObject(tool) || typeof tool.name !== "string") continue;
-      const paths = declarations(tool.inputSchema, []);
-      if (paths.length > 0) this.#paths.set(tool.name, paths);
-      else this.#paths.delete(tool.name);
-    }
-  }
-
-  /** Returns the fields for a message. */
-  of({ method, params }: JsonObject): Record<string, string> {
-    if (method !== "tools/call" || !isObject(params) || !isModern({ params })) return {};
-    const fields: Record<string, string> = {};
-    for (const [header, path] of this.#paths.get(String(params.name)) ?? []) {
-      const value = path.reduce<unknown>((at, key) => isObject(at) ? at[key] : undefined, params.arguments);
-      if (["string", "boolean"].includes(typeof value) || Number.isFinite(value)) {
-        fields[`mcp-param-${header}`] = fieldValue(String(value));
-      }
-    }
-    return fields;
-  }
-}
-
-const MAX_SCHEMA_DEPTH = 20;
-
-function declarations(schema: unknown, path: readonly string[]): readonly (readonly [string, readonly string[]])[] {
-  if (!isObject(schema) || path.length > MAX_SCHEMA_DEPTH) return [];
-  const header = schema["x-mcp-header"];
-  const isField = typeof header === "string" && /^[!#$%&'*+.^_`|~\w-]+$/.test(header);
-  const below = isObject(schema.properties) ? Object.entries(schema.properties) : [];
-  return [
-    ...isField && path.length > 0 ? [[header, path] as const] : [],
-    ...below.flatMap(([key, value]) => declarations(value, [...path, key])),
-  ];
-}
-
-/** Texts that a header field cannot have are in base64, between marks. */
-function fieldValue(text: string): string {
-  const isPlain = /^[\x20-\x7e\t]+$/.test(text) && text === text.trim() && !/^=\?base64\?.*\?=$/.test(text);
-  if (isPlain) return text;
-  const bytes = new TextEncoder().encode(text);
-  return `=?base64?${btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""))}?=`;
-}
-
-/** Parses a message, or a batch of them, as protocols before 2025-06-18 have it. */
-function readMessage(text: string): JsonObject | readonly JsonObject[] | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (Array.isArray(value) && value.length > 0 && value.every(isObject)) return value;
-    return isObject(value) ? value : undefined;
-  } catch {
-    return undefined; // the parser's message quotes the text
-  }
-}
-
-function isAnswer({ method, id }: JsonObject): boolean {
-  return method === undefined && id !== undefined && id !== null;
-}
-
-/** Returns true if a request says its protocol's version itself, as since 2026-07-28. */
-function isModern({ params }: JsonObject): boolean {
-  const meta = isObject(params) ? params._meta : undefined;
-  return isObject(meta) && typeof meta["io.modelcontextprotocol/protocolVersion"] === "string";
-}
-
-/** Numbers and texts are different ids. */
-function keyOf(id: unknown): string {
-  return JSON.stringify(id) ?? "";
-}
-
 function mediaType({ headers }: Response): string {
   return (headers.get("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
 }
@@ -539,22 +411,6 @@ async function readText(body: Response["body"], limit: number): Promise<string |
     text += decoder.decode(chunk, { stream: true });
   }
   return text + decoder.decode();
-}
-
-/** Returns the JSON-RPC error in a body. */
-function errorIn(text: string): JsonObject | undefined {
-  const message = readMessage(text);
-  if (!message || Array.isArray(message)) return undefined;
-  const { error } = message as JsonObject;
-  return isObject(error) && Number.isSafeInteger(error.code) && typeof error.message === "string" ? error : undefined;
-}
-
-function failure(message: string): JsonObject {
-  return { code: CONNECTION_FAILED, message };
-}
-
-function tooLong(what: string): JsonObject {
-  return { code: INVALID_REQUEST, message: `${what} has more than ${MAX_MESSAGE_BYTES} bytes` };
 }
 
 /** Returns a failure as a sentence. The SDK's errors have the status, and the body of the answer. */
