@@ -1,8 +1,8 @@
 // The device's registration. The outputs are in the form that Microsoft documents for dsreg; the programs are scripts.
-import { afterAll, expect, test } from "bun:test";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { expect, test } from "bun:test";
+import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { useStage } from "../../../fixture.ts";
 import { withWindowFix } from "../../../../bin/commands/doctor/broker.ts";
 import { type Check, type CheckContext, ok, runChecks } from "../../../../bin/commands/doctor/check.ts";
 import { deviceRegistration, judgeDevice } from "../../../../bin/commands/doctor/device.ts";
@@ -78,11 +78,7 @@ test.each(
     [2, "failed", "cannot reach the device's broker: no broker"],
     [3, "failed", "query failed: no broker"],
     [4, "unknown", "lacks permission"],
-    [5, "unknown", "exit code 5"],
-    [6, "unknown", "exit code 6"],
-    [7, "unknown", "exit code 7"],
-    [8, "unknown", "exit code 8"],
-    [127, "unknown", "exit code 127"],
+    ...[5, 6, 7, 8, 127].map((code) => [code, "unknown", `exit code ${code}`] as const),
   ] as const,
 )("judgeDevice() takes the exit code %d for %s", (code, state, detail) => {
   const finding = judge(statusText(), code, "no broker\nmore");
@@ -90,11 +86,10 @@ test.each(
   if (state === "failed") expect(finding.fix).toContain("microsoft-identity-device-broker");
 });
 
-const folder = mkdtempSync(join(tmpdir(), "latchkey-dsreg-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const stage = useStage();
 
 async function examine(script: string | undefined, silentToken: "ok" | "failed" = "failed") {
-  const path = join(folder, crypto.randomUUID());
+  const path = join(stage.folder, crypto.randomUUID());
   if (script !== undefined) {
     writeFileSync(path, `#!/bin/sh\n${script}\n`);
     chmodSync(path, 0o700);
@@ -108,28 +103,25 @@ test("deviceRegistration() runs dsreg --status, without colours", async () => {
   const script = `[ "$*" = --status ] && [ "$NO_COLOR" = 1 ] && cat <<'END'\n${
     statusText({ "PRT Present": "NO" })
   }\nEND`;
-  expect(await examine(script)).toMatchObject({
-    state: "failed",
-    detail: expect.stringContaining("without a primary"),
-  });
-  expect(await examine(script, "ok")).toMatchObject({
-    state: "unknown",
-    detail: expect.stringContaining("silent_token succeeded without it"),
-  });
+  const findings = [await examine(script), await examine(script, "ok")];
+  expect(findings).toMatchObject([
+    { state: "failed", detail: expect.stringContaining("without a primary") },
+    { state: "unknown", detail: expect.stringContaining("silent_token succeeded without it") },
+  ]);
 });
 
 test("deviceRegistration() is no failure where there is no dsreg, or one that cannot be run", async () => {
   expect(await examine(undefined)).toMatchObject({ state: "unknown", detail: expect.stringContaining("from 2.5 on") });
-  const path = join(folder, "no-program");
+  const path = join(stage.folder, "no-program");
   writeFileSync(path, "");
   const [result] = await runChecks([deviceRegistration(path)], {} as CheckContext);
   expect(result).toMatchObject({ state: "unknown", detail: expect.stringContaining("EACCES") });
 });
 
 test("deviceRegistration() does not wait for a dsreg that hangs", async () => {
-  const check = deviceRegistration(join(folder, "hangs"));
-  writeFileSync(join(folder, "hangs"), "#!/bin/sh\nexec sleep 1000\n");
-  chmodSync(join(folder, "hangs"), 0o700);
+  const check = deviceRegistration(join(stage.folder, "hangs"));
+  writeFileSync(join(stage.folder, "hangs"), "#!/bin/sh\nexec sleep 1000\n");
+  chmodSync(join(stage.folder, "hangs"), 0o700);
   const [result] = await runChecks([{ ...check, limitMs: 300 }], {} as CheckContext);
   expect(result!.state).toBe("failed");
 });

@@ -1,29 +1,25 @@
 // The doctor at machines that are well and that are not: real buses and keyrings, a fake broker.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Variant } from "dbus-next";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { accounts, broker, silentToken } from "../../../../bin/commands/doctor/broker.ts";
+import { blockedBy, failed, notChecked, ok, runChecks } from "../../../../bin/commands/doctor/check.ts";
+import { isWell, reportJson, reportText } from "../../../../bin/commands/doctor/doctor.ts";
+import { redirectPath } from "../../../../lib/authority.ts";
+import { type LatchkeyError, memoryStore, PublicClientApplication } from "../../../../mod.ts";
 import { startAnsweringPeer } from "../../../fakes/answering_peer.ts";
-import type { Behaviour } from "../../../fakes/behaviour.ts";
-import { makeCertificateAuthority } from "../../../fakes/certificates.ts";
-import { type ConnectProxy, startConnectProxy } from "../../../fakes/connect_proxy.ts";
+import { FAILED_STARTS } from "../../../fakes/failed_starts.ts";
+import { FAILURES } from "../../../fakes/failures.ts";
 import { type PrivateBus, startPrivateBus } from "../../../fakes/private_bus.ts";
 import { addPrivateKeyring } from "../../../fakes/private_keyring.ts";
+import { endStage, play, type Stage, startStage } from "../../../fakes/stage.ts";
 import { activatableFakeBroker, type FakeBroker, startFakeBroker } from "../../../fakes/start_fake_broker.ts";
+import { CLIENT_ID, type Home, JANE, openHome, useStage } from "../../../fixture.ts";
 import { RUNTIME_PATHS } from "../../../runtimes/runtime_paths.ts";
 import { LEAST_PERMISSIONS, LIBDBUS } from "../../../tools/deno_command.ts";
-import { openHome } from "../../../fixture.ts";
+import { type ProviderStage, startProviderStage } from "../../provider_stage.ts";
 import { runLatchkeyOnDeno, type RunOptions, runProgram } from "../../run_latchkey.ts";
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "../../tested_latchkey.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
-const NORMAL: Behaviour = {
-  noPing: false,
-  sender: "microsoft-2.5.2",
-  accounts: [{ username: "jane@contoso.com" }],
-  replies: {},
-};
 const IDS = [
   ...["platform", "runtime", "profile", "clock", "dbus_client", "session_bus", "broker", "redirect_uri", "accounts"],
   ...["silent_token", "network", "token_cache", "display", "keyring", "device"],
@@ -70,22 +66,13 @@ const startSystemd = (bus: PrivateBus, ...environment: string[]) =>
   startAnsweringPeer(bus.address, ["org.freedesktop.systemd1"], { Get: ["v", new Variant("as", environment)] });
 
 describe("latchkey doctor on a machine that is well", () => {
+  const stage = useStage({ broker: {}, keyring: "unlocked" });
   let bus: PrivateBus, broker: FakeBroker, systemd: { stop(): void };
   beforeAll(async () => {
-    bus = await startPrivateBus();
-    broker = await startFakeBroker(bus);
+    ({ bus, broker } = stage);
     systemd = await startSystemd(bus, "DISPLAY=:0", "WAYLAND_DISPLAY=wayland-0");
-    await addPrivateKeyring(bus, "unlocked");
   });
-  beforeEach(async () => {
-    await broker.behave(NORMAL);
-    await broker.forgetCalls();
-  });
-  afterAll(async () => {
-    systemd.stop();
-    await broker.stop();
-    await bus.stop();
-  });
+  afterAll(() => systemd.stop());
 
   test("finds nothing wrong with a silent token's permissions, and says what it may not look at", async () => {
     const { code, checks, ...of } = await report(bus, `--client-id ${CLIENT_ID}`);
@@ -115,14 +102,9 @@ describe("latchkey doctor on a machine that is well", () => {
   test.each(RUNTIME_PATHS.map((path) => [path.name, path] as const))(
     "finds nothing wrong on %s",
     async (name, path) => {
-      using home = openHome();
-      const child = Bun.spawn([...path.program(), "bin/latchkey.ts", "doctor", "--client-id", CLIENT_ID], {
-        cwd: fileURLToPath(new URL("../../../../", import.meta.url)),
-        env: { ...OFFLINE, ...home.env, DBUS_SESSION_BUS_ADDRESS: bus.address },
-        stdio: ["ignore", "pipe", "inherit"],
-      });
-      const text = await new Response(child.stdout).text();
-      expect(await child.exited).toBe(0);
+      const command = [...path.program(), "bin/latchkey.ts", "doctor", "--client-id", CLIENT_ID];
+      const { code, stdout: text } = await runProgram(command, { ...OFFLINE, DBUS_SESSION_BUS_ADDRESS: bus.address });
+      expect(code).toBe(0);
       expect(text.match(/^--.*/gm)).toEqual([
         expect.stringContaining("clock"),
         expect.stringMatching(/ network .*refused; silent_token succeeded without it$/),
@@ -179,16 +161,14 @@ describe("latchkey doctor on a machine that is well", () => {
     await broker.behave({
       replies: { acquireTokenSilently: { kind: "broker_error", status: 2, context: "AADSTS65001: consent" } },
     });
-    const { silent_token } = await report(bus, `${app} --tenant fabrikam.com`);
-    expect(silent_token!.fix).toContain(`${fabrikam}/oauth2/v2.0/authorize`);
+    const { silent_token } = await report(bus, `${app} --tenant fabrikam.com --scope User.Read`);
+    expect(silent_token!.fix).toContain(`visit this to consent: ${fabrikam}/oauth2/v2.0/authorize?`);
+    expect(silent_token!.fix).toMatch(/\/authorize\?\S+User\.Read/);
   });
 
   test("asks no broker with --broker never", async () => {
     const { code, broker: row } = await report(bus, "--broker never");
-    expect({ code, detail: row!.detail }).toEqual({
-      code: 0,
-      detail: "not checked: no broker is asked for",
-    });
+    expect({ code, detail: row!.detail }).toEqual({ code: 0, detail: "not checked: no broker is asked for" });
     expect(await broker.calls()).toEqual([]);
   });
 
@@ -202,13 +182,6 @@ describe("latchkey doctor on a machine that is well", () => {
       detail: expect.stringMatching(/^for \S+: configuration: AADSTS50011: The .*\(correlation id [0-9a-f-]{36}\)$/),
     });
     expect(row!.fix).toContain("https://login.microsoftonline.com/common/oauth2/nativeclient");
-  });
-
-  test("says where to consent", async () => {
-    const context = "AADSTS65001: consent is missing";
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2, context } } });
-    const { silent_token: row } = await report(bus, `--client-id ${CLIENT_ID} --scope User.Read`);
-    expect(row!.fix).toMatch(/visit this to consent: https:\/\/\S+\/authorize\?\S+User\.Read/);
   });
 
   test("says how to sign in where there is no account", async () => {
@@ -304,19 +277,15 @@ describe("latchkey doctor on a machine that is not", () => {
   });
 
   test("misses the keyring with Microsoft's broker alone", async () => {
-    const broker = await startFakeBroker(bus, { ...NORMAL, sender: "himmelblau-2.0" });
-    for (const sender of ["himmelblau-0.1", "himmelblau-2.0"] as const) {
+    const broker = await startFakeBroker(bus, { accounts: [JANE] });
+    for (const sender of ["himmelblau-0.1", "himmelblau-2.0", "microsoft-2.0.1", "microsoft-3.0.1"] as const) {
       await broker.behave({ sender });
-      const { code, keyring } = await report(bus);
-      const detail = "nothing serves org.freedesktop.secrets; himmelblau does not need it";
-      expect({ code, keyring }).toMatchObject({ code: 0, keyring: { ok: true, detail } });
-    }
-    for (const sender of ["microsoft-2.0.1", "microsoft-2.0.2", "microsoft-2.5.2", "microsoft-3.0.1"] as const) {
-      await broker.behave({ sender });
-      const { code, keyring } = await report(bus);
-      expect({ code, keyring }).toMatchObject({
-        code: 1,
-        keyring: { ok: false, detail: "nothing serves org.freedesktop.secrets" },
+      const { code, keyring } = await report(bus), isFine = sender.startsWith("himmelblau");
+      const detail = `nothing serves org.freedesktop.secrets${isFine ? "; himmelblau does not need it" : ""}`;
+      expect({ sender, code, keyring }).toMatchObject({
+        sender,
+        code: isFine ? 0 : 1,
+        keyring: { ok: isFine, detail },
       });
     }
     await broker.stop();
@@ -394,14 +363,10 @@ describe("latchkey doctor where a broker needs a display", () => {
 });
 
 describe("latchkey doctor on KDE", () => {
-  let bus: PrivateBus;
-  beforeAll(async () => {
-    bus = await startPrivateBus();
-  });
-  afterAll(() => bus.stop());
+  const stage = useStage({ bus: true });
 
   test("asks for gnome-keyring in place of the wallet", async () => {
-    const names = ["org.freedesktop.secrets", "org.kde.kwalletd6"];
+    const { bus } = stage, names = ["org.freedesktop.secrets", "org.kde.kwalletd6"];
     const wallet = await startAnsweringPeer(bus.address, names, {
       ReadAlias: ["o", "/org/freedesktop/secrets/collection/kdewallet"],
       Get: ["v", new Variant("b", false)],
@@ -414,134 +379,215 @@ describe("latchkey doctor on KDE", () => {
   });
 
   test("says what 4kv4v means where the wallet stands beside it", async () => {
+    const { bus } = stage;
     await addPrivateKeyring(bus, "unlocked");
     await bus.addService("org.freedesktop.impl.portal.desktop.kwallet", ["/bin/false"]);
     const { keyring } = await report(bus);
-    expect(keyring).toMatchObject({
-      ok: true,
-      detail: "gnome-keyring, unlocked",
-      fix: expect.stringContaining("4kv4v"),
-    });
+    const fix = expect.stringContaining("4kv4v");
+    expect(keyring).toMatchObject({ ok: true, detail: "gnome-keyring, unlocked", fix });
   });
 });
 
-describe("latchkey doctor beside a server's clock", () => {
-  test.each([
-    [0, true, undefined],
-    [240, true, undefined],
-    [-3600, false, "sudo timedatectl set-ntp true"],
-    [3600, false, "sudo timedatectl set-ntp true"],
-  ])("of %d s more", async (offset, ok, fix) => {
-    using server = Bun.serve({
-      hostname: "127.0.0.1",
-      port: 0,
-      fetch: () => new Response(null, { headers: { date: new Date(Date.now() + offset * 1000).toUTCString() } }),
-    });
-    const { clock, broker } = await report(undefined, `--authority http://127.0.0.1:${server.port}/common`, {
-      permissions: [...LEAST_PERMISSIONS, `--allow-net=127.0.0.1:${server.port}`],
-    });
-    expect(clock).toMatchObject({ ok, ...(fix && { fix }) });
-    expect(clock!.detail).toContain(`127.0.0.1:${server.port}`);
-    expect(broker!.detail).toMatch(/^not checked: brokers do not serve the authority /);
-  });
-
-  test("is not troubled when the server is out of reach, or tells no time", async () => {
-    using server = Bun.serve({
-      hostname: "127.0.0.1",
-      port: 0,
-      fetch: () => new Response(null, { headers: { date: "soon" } }),
-    });
-    for (const port of [server.port, 1]) {
-      const permissions = [`--allow-net=127.0.0.1:${port}`];
-      const { clock } = await report(undefined, `--authority http://127.0.0.1:${port}/common`, { permissions });
-      expect(clock).toMatchObject({ ok: true, detail: expect.stringMatching(/^not checked: 127\.0\.0\.1/) });
-    }
-  });
-});
-
-describe("latchkey doctor in a company's network", () => {
-  const stops: (() => void)[] = [];
-  let proxy: ConnectProxy, folder: string, authorityFile: string;
+describe("latchkey doctor where no broker is to serve", () => {
+  let provider: ProviderStage;
   beforeAll(async () => {
-    const company = makeCertificateAuthority();
-    const server = Bun.serve({
-      hostname: "127.0.0.1",
-      port: 0,
-      tls: company.issue(["login.microsoftonline.com", "contoso.ciamlogin.com", "fabrikam.ciamlogin.com"]),
-      fetch: (request) => {
-        const { pathname } = new URL(request.url), at = "https://contoso.ciamlogin.com/contoso.onmicrosoft.com";
-        if (/^\/(contoso|fabrikam)\.onmicrosoft\.com\/v2\.0\/\.well-known\/openid-configuration$/.test(pathname)) {
-          return Response.json({
-            issuer: `${at}/v2.0`,
-            authorization_endpoint: `${at}/oauth2/v2.0/authorize`,
-            token_endpoint: `${at}/oauth2/v2.0/token`,
-          });
-        }
-        const isKnown = pathname === "/common/v2.0/.well-known/openid-configuration";
-        return new Response("{}", { status: isKnown || request.method === "HEAD" ? 200 : 404 });
-      },
-    });
-    proxy = await startConnectProxy({ port: server.port! });
-    folder = mkdtempSync(join(tmpdir(), "doctor-network-"));
-    authorityFile = join(folder, "authority.pem");
-    writeFileSync(authorityFile, company.cert);
-    stops.push(() => proxy.stop(), () => void server.stop(true), () => rmSync(folder, { recursive: true }));
+    provider = await startProviderStage();
   });
-  afterAll(() => {
-    for (const stop of stops) stop();
-  });
+  afterAll(() => provider[Symbol.asyncDispose]());
 
-  const inCompany = async (program: readonly string[], line: string, env: Record<string, string> = {}) => {
-    const { stdout } = await runProgram([
-      ...program,
-      "bin/latchkey.ts",
-      "doctor",
-      "--format",
-      "json",
-      ...line.split(" "),
-    ], {
-      HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`,
-      ...env,
-    });
+  async function doctorOf(words: readonly string[], home: Home, program: readonly string[] = LATCHKEY_ON_BUN) {
+    const { code, stdout } = await runProgram(
+      [...program, "doctor", "--format", "json", ...words],
+      { ...home.env, ...(words.includes(provider.url) ? {} : OFFLINE) },
+    );
     const { checks } = JSON.parse(stdout) as { checks: readonly Row[] };
-    return checks.find(({ id }) => id === "network")!;
-  };
+    expect(checks.map(({ id }) => id)).toEqual(IDS);
+    return { code, ...Object.fromEntries(checks.map((row) => [row.id, row])) } as
+      & { code: number }
+      & Record<string, Row>;
+  }
+  const appWords = () => ["--client-id", provider.clientId, "--authority", provider.url, "--scope", "api.read"];
 
-  test.each(RUNTIME_PATHS.map((path) => [path.name, path] as const))(
-    "names the variable that a certificate asks for on %s, and the proxy",
-    async (name, { program }) => {
-      const variable = name.startsWith("Deno") ? "DENO_CERT" : "NODE_EXTRA_CA_CERTS";
-      const unknown = await inCompany(program(), "--broker never");
-      expect(unknown).toMatchObject({
-        ok: false,
-        detail: expect.stringContaining("its certificate is not signed by a trusted authority"),
+  const skippedBy = (detail: string) =>
+    Object.fromEntries(
+      ["dbus_client", "session_bus", "broker", "display", "keyring", "device"].map((id) => [id, { ok: true, detail }]),
+    );
+
+  test.each(TESTED_PATHS)(
+    "as at another authority than Microsoft's, looks for accounts and a token in the cache on $name",
+    async ({ program: programOf }) => {
+      using home = openHome();
+      const program = latchkeyBy(programOf()), { BROWSER } = provider.playedBrowser();
+      const { code: before, ...none } = await doctorOf(appWords(), home, program);
+      const fix = `Sign in: latchkey login --client-id ${provider.clientId} --authority ${provider.url}`;
+      const detail = expect.stringContaining("interaction_required: Nobody is signed in");
+      expect({ before, none }).toMatchObject({
+        before: 1,
+        none: {
+          accounts: { ok: false, detail: "the token cache has no account for this app", fix },
+          silent_token: { ok: false, detail },
+        },
       });
-      expect(unknown.fix).toContain(variable);
-      expect(await inCompany(program(), "--broker never", { [variable]: authorityFile })).toMatchObject({
-        ok: true,
-        detail: expect.stringMatching(
-          new RegExp(`^login\\.microsoftonline\\.com answered through the proxy 127\\.0\\.0\\.1:${proxy.port} in`),
-        ),
+      const login = [...program, "login", ...appWords()];
+      expect((await runProgram(login, { ...home.env, BROWSER })).code).toBe(0);
+      const { code, ...of } = await doctorOf(appWords(), home, program);
+      const uri = `http://127.0.0.1${redirectPath(provider.url)}`;
+      expect({ code, of }).toMatchObject({
+        code: 0,
+        of: {
+          ...skippedBy(`not checked: brokers do not serve the authority ${provider.url}`),
+          redirect_uri: { detail: `the app registration ${provider.clientId} has to have ${uri}` },
+          accounts: { ok: true, detail: "jane@contoso.com" },
+          silent_token: { ok: true, detail: expect.stringMatching(/^for api\.read as jane@.*, valid until /) },
+        },
       });
     },
   );
 
-  test("asks an authority as a sign-in does: another host's document is no answer, and Entra External ID has its own", async () => {
-    const of = (authority: string) =>
-      inCompany(RUNTIME_PATHS[0]!.program(), `--broker never --authority ${authority}`, { DENO_CERT: authorityFile });
-    expect(await of("https://contoso.ciamlogin.com")).toMatchObject({
-      ok: true,
-      detail: expect.stringContaining("contoso.ciamlogin.com answered through the proxy"),
+  test("as by --broker never, misses no bus, and says how to sign in where nobody is", async () => {
+    using home = openHome();
+    const { code, ...of } = await doctorOf(["--broker", "never", "--client-id", CLIENT_ID], home);
+    expect({ code, of }).toMatchObject({
+      code: 1,
+      of: {
+        ...skippedBy("not checked: no broker is asked for"),
+        accounts: { ok: false, fix: `Sign in: latchkey login --client-id ${CLIENT_ID}` },
+        silent_token: { ok: false },
+      },
     });
-    expect(await of("https://fabrikam.ciamlogin.com")).toMatchObject({
-      ...{ ok: false, detail: "https://fabrikam.ciamlogin.com says that it is another issuer" },
-    });
+    const row = { ok: true, detail: "not checked: no --client-id was given" };
+    expect(await doctorOf(["--broker", "never"], home)).toMatchObject({ accounts: row, silent_token: row });
+  });
+});
+
+const SICK = [
+  { id: "bus", ...ok("well") },
+  { id: "broker", ...failed("gone", "Install it") },
+  { id: "accounts", ...failed("none", "Install it") },
+  { id: "clock", ...notChecked("no network", "Run deno with --allow-net") },
+];
+
+test("reportText() has a line a check, then each advice once", () => {
+  expect(reportText(SICK)).toBe(`ok    bus       well
+FAIL  broker    gone
+FAIL  accounts  none
+--    clock     not checked: no network
+
+To fix:
+  broker, accounts: Install it
+
+Optional:
+  clock: Run deno with --allow-net
+`);
+});
+
+test("reportText() advises nothing when there is nothing to do", () => {
+  expect(reportText([{ id: "bus", ...ok("well") }])).toBe("ok    bus  well\n");
+});
+
+test("reportJson() has ok, id, detail, and fix where there is one", () => {
+  expect(JSON.parse(reportJson(SICK))).toEqual({
+    ok: false,
+    checks: [
+      { id: "bus", ok: true, detail: "well" },
+      { id: "broker", ok: false, detail: "gone", fix: "Install it" },
+      { id: "accounts", ok: false, detail: "none", fix: "Install it" },
+      { id: "clock", ok: true, detail: "not checked: no network", fix: "Run deno with --allow-net" },
+    ],
+  });
+});
+
+test("a check that another one stands in the way of is not ok, and its advice is not repeated to people", () => {
+  const results = [{ id: "broker", ...failed("gone", "Install it") }, { id: "accounts", ...blockedBy("broker") }];
+  expect(reportText(results)).toBe(`FAIL  broker    gone
+--    accounts  not checked: it needs broker
+
+To fix:
+  broker: Install it
+`);
+  const accounts = { id: "accounts", ok: false, detail: "not checked: it needs broker", fix: "Fix broker first" };
+  expect(JSON.parse(reportJson(results)).checks[1]).toEqual(accounts);
+  expect(isWell(results.slice(1))).toBe(false);
+});
+
+test("isWell() is not troubled by what could not be looked at", () => {
+  expect([isWell(SICK), isWell([SICK[0]!, SICK[3]!])]).toEqual([false, true]);
+});
+
+test("reports have no character that a terminal obeys", () => {
+  const hostile = "a\u001b]0;title\u0007b\r\nc\u202e\u009b";
+  const results = [{ id: "x", ...failed(hostile, hostile) }];
+  expect(reportText(results)).not.toMatch(/[^\n\x20-\x7e\ufffd]/);
+  expect(reportText(results).split("\n")).toHaveLength(5);
+  expect(reportJson(results)).not.toMatch(/[^\n\x20-\x7e]/);
+  expect(JSON.parse(reportJson(results)).checks[0]).toMatchObject({ detail: hostile, fix: hostile });
+});
+
+// What the doctor says of a fake broker at each failure of the library's table.
+
+describe("the checks of a broker", () => {
+  const IMPATIENT = { accountsMs: 400, silentMs: 400 };
+
+  let stage: Stage;
+  beforeAll(async () => {
+    stage = await startStage();
+  });
+  afterAll(async () => {
+    delete process.env.DBUS_SESSION_BUS_ADDRESS;
+    await endStage(stage);
   });
 
-  test("says when what answers is no authority", async () => {
-    const line = "--broker never --authority https://login.microsoftonline.com/nobody";
-    expect(await inCompany(RUNTIME_PATHS[0]!.program(), line, { DENO_CERT: authorityFile })).toMatchObject({
-      ...{ ok: false, fix: "Check --authority", detail: expect.stringContaining("(status 404)") },
-    });
-  });
+  async function examineBroker(timeLimits: Readonly<Record<string, number>>) {
+    const options = { clientId: CLIENT_ID, enableBrokerOnLinux: true, requireBroker: true, timeLimits };
+    const app = new PublicClientApplication(options);
+    await app.brokerStatus();
+    return {
+      app,
+      results: async () => {
+        const nobody = () => Promise.reject(new Error("no check of the broker opens a bus"));
+        const context = { app, clientId: CLIENT_ID, username: undefined, scopes: ["User.Read"] };
+        const profile = { name: undefined, problem: undefined }, at = { authority: "", tenantId: undefined };
+        const hintOf = ({ hint }: LatchkeyError) => hint;
+        const kept = { ...at, hintOf, profile, tokenPlace: () => ({ kind: "memory" }) as const, cache: memoryStore() };
+        const found = await runChecks([broker, accounts, silentToken], { ...context, ...kept, bus: nobody });
+        app.close();
+        return found;
+      },
+    };
+  }
+
+  test.each(FAILURES.filter(([method]) => ["getAccounts", "acquireTokenSilently"].includes(method)))(
+    "each failed check says what to run when in %s the broker %s",
+    async (method, _name, failure) => {
+      process.env.DBUS_SESSION_BUS_ADDRESS = stage.bus.address;
+      const { results } = await examineBroker(failure.code === "timed_out" ? IMPATIENT : {});
+      await stage.broker.forgetCalls();
+      await play(stage, {
+        ...{ failure, method, call: results },
+        afterwards(found) {
+          const failed = found.filter(({ state }) => state === "failed" || state === "blocked");
+          expect(failed.length).toBeGreaterThan(0);
+          expect(failed.filter(({ fix }) => !fix)).toEqual([]);
+          if (failure.code === "timed_out") expect(failed[0]!.fix).toContain("systemctl --user restart");
+        },
+      });
+    },
+  );
+
+  test.each(FAILED_STARTS.map((row) => [row.name, row] as const))(
+    "each failed check says what to run when a broker %s",
+    async (_name, { install, isSilent, hint }) => {
+      const bus = await startPrivateBus();
+      process.env.DBUS_SESSION_BUS_ADDRESS = bus.address;
+      const fake = await install(bus);
+      const { results } = await examineBroker(isSilent ? { pingMs: 1000, startMs: 1000 } : {});
+      expect(await results()).toMatchObject([
+        { id: "broker", state: "failed", fix: expect.stringMatching(hint) },
+        { id: "accounts", state: "blocked", fix: "Fix broker first" },
+        { id: "silent_token", state: "blocked", fix: "Fix broker first" },
+      ]);
+      await fake?.stop();
+      await bus.stop();
+    },
+  );
 });

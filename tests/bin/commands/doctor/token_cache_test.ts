@@ -1,5 +1,5 @@
 // What the doctor says of where tokens are kept, to real folders and keyrings.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import {
   chmodSync,
   existsSync,
@@ -12,12 +12,11 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import { fileStore } from "../../../../mod.ts";
-import { type PrivateBus, startPrivateBus } from "../../../fakes/private_bus.ts";
 import { addPrivateKeyring, killKeyring, lockKeyring } from "../../../fakes/private_keyring.ts";
 import { quoteCommand } from "../../../../lib/runtime/host.ts";
 import { denoRun } from "../../../tools/deno_command.ts";
 import { READ_ONLY_DISK, type WornDisk } from "../../../tools/worn_disk.ts";
-import { type Home, openHome } from "../../../fixture.ts";
+import { type Home, openHome, useStage } from "../../../fixture.ts";
 import { runProgram } from "../../run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "../../tested_latchkey.ts";
 
@@ -279,16 +278,11 @@ describe("the doctor's token_cache", () => {
   });
 
   describe("where the key is in the keyring", () => {
-    let bus: PrivateBus;
-    beforeAll(async () => {
-      bus = await startPrivateBus();
-      await addPrivateKeyring(bus, "unlocked");
-    });
-    afterAll(() => bus.stop());
+    const stage = useStage({ keyring: "unlocked" });
 
     test("says so, what is in the way of it, and what becomes of the key then", async () => {
       using home = openHome();
-      const env = { DBUS_SESSION_BUS_ADDRESS: bus.address };
+      const { bus } = stage, env = { DBUS_SESSION_BUS_ADDRESS: bus.address };
       expect((await check({ home, env })).detail).toContain("its key in the keyring (Secret Service)");
       await lockKeyring(bus.address);
       const locked = await check({ home, env });
@@ -296,12 +290,7 @@ describe("the doctor's token_cache", () => {
       expect(`${locked.detail} ${locked.fix}`).not.toMatch(/keyLocation|Cannot keep/);
       await addPrivateKeyring(bus, "unlocked");
       await killKeyring(bus.address);
-      process.env.DBUS_SESSION_BUS_ADDRESS = bus.address;
-      try {
-        await fileStore({ folder: home.state, keyLocation: "keyring" }).update("jane", () => DOCUMENT);
-      } finally {
-        delete process.env.DBUS_SESSION_BUS_ADDRESS;
-      }
+      await fileStore({ folder: home.state, keyLocation: "keyring" }).update("jane", () => DOCUMENT);
       expect((await check({ home, env })).detail).toMatch(
         /^1 account in .*the key is in the keyring \(Secret Service\)/,
       );

@@ -32,10 +32,7 @@ test("runChecks() gives findings in the order of the checks, whichever ends firs
 
 test("runChecks() ends a check that takes longer than it may, and tells it by its signal", async () => {
   let told: AbortSignal | undefined;
-  const checks = [
-    check("a", (_, { signal }) => (told = signal, hangs()), { limitMs: 1 }),
-    check("b", () => ok("")),
-  ];
+  const checks = [check("a", (_, { signal }) => (told = signal, hangs()), { limitMs: 1 }), check("b", () => ok(""))];
   const [a, b] = await runChecks(checks, context);
   expect(a).toMatchObject({ id: "a", state: "failed", detail: "it took longer than 0.001 s" });
   expect(b!.state).toBe("ok");

@@ -5,8 +5,8 @@ import { brokerFix, msalRuntime } from "../../../../bin/commands/doctor/broker.t
 import { type Check, type CheckContext, type Finding, runChecks } from "../../../../bin/commands/doctor/check.ts";
 import type { BrokerStatus } from "../../../../mod.ts";
 
-const NAME = "@azure/msal-node-runtime", folders: string[] = [];
-const place = process.env.LATCHKEY_MSALRUNTIME;
+const NAME = "@azure/msal-node-runtime", place = process.env.LATCHKEY_MSALRUNTIME;
+const folders: string[] = [];
 
 afterEach(async () => {
   if (place === undefined) delete process.env.LATCHKEY_MSALRUNTIME;
@@ -29,22 +29,15 @@ async function putPackage(): Promise<string> {
   return process.env.LATCHKEY_MSALRUNTIME = folder;
 }
 
-test("msalRuntime says where the package is, and its version, when the broker runs", async () => {
+test("msalRuntime says where the package is, and its version, or why the library does not start", async () => {
   const folder = await putPackage();
   expect(await look("ok", {})).toMatchObject({ state: "ok", detail: `${NAME} 0.20.7, in ${folder}, starts` });
-});
-
-test("msalRuntime says why the library does not start", async () => {
-  const folder = await putPackage();
   expect(await look("failed", { reason: "no broker" })).toMatchObject({
     state: "failed",
     detail: `${NAME} 0.20.7, in ${folder}, does not start: no broker`,
     fix: expect.stringContaining("reinstall the package: npm install"),
   });
-});
-
-test("msalRuntime says how to install a package that is not there", async () => {
-  process.env.LATCHKEY_MSALRUNTIME = `${await putPackage()}/gone`;
+  process.env.LATCHKEY_MSALRUNTIME = `${folder}/gone`;
   expect(await look("failed", {})).toMatchObject({ state: "failed", fix: expect.stringContaining(`install ${NAME}`) });
 });
 
