@@ -4,8 +4,8 @@
  * @module
  */
 import { isHttpsOrLoopback } from "../authority.ts";
-import { claimsRequest } from "../claims.ts";
 import { ArgumentError } from "../errors.ts";
+import { challengedFetch } from "../oauth/challenged_fetch.ts";
 import { checkOptions, type OptionNames } from "../request.ts";
 import { checkScopes } from "../scopes.ts";
 import type { GetTokenOptions, TokenCredential } from "./credential.ts";
@@ -82,18 +82,21 @@ export function authorizedFetch(credential: TokenCredential, options: Authorized
     // A server chooses the next request when it redirects: that must not be sent in the caller's name.
     call.getsToken &&= origins.has(url.origin);
     if (!call.getsToken) return await send(url.href, init);
-    const attempt = async (more: GetTokenOptions): Promise<Response> => {
+    const acquire = async (more: GetTokenOptions) => {
       const abort = init.signal ? { abortSignal: init.signal } : {};
-      const token = await credential.getToken(scopes, { enableCae: true, ...abort, ...more });
-      if (token) headers.set("authorization", `${token.tokenType ?? "Bearer"} ${token.token}`);
-      return await send(url.href, { ...init, headers });
+      return await credential.getToken(scopes, { enableCae: true, ...abort, ...more });
     };
-    const response = await attempt({});
-    const claims = canRepeat && !call.isAnswered ? challengeOf(response) : undefined;
-    if (claims === undefined) return response;
-    call.isAnswered = true;
-    await response.body?.cancel();
-    return await attempt({ claims });
+    return await challengedFetch(await acquire({}), {
+      send: async (token) => {
+        if (token) headers.set("authorization", `${token.tokenType ?? "Bearer"} ${token.token}`);
+        return await send(url.href, { ...init, headers });
+      },
+      answer: ({ claims }) => {
+        if (claims === undefined || !canRepeat || call.isAnswered) return undefined;
+        call.isAnswered = true;
+        return acquire({ claims });
+      },
+    });
   }
 
   return async (input, init = {}) => {
@@ -172,17 +175,6 @@ function nextStep({ url, init, canRepeat }: Step, status: number, location: stri
     canRepeat: becomesGet || canRepeat,
     init: { ...bare, headers, method: becomesGet ? "GET" : method, ...(body && !becomesGet && { body }) },
   };
-}
-
-/** Returns the claims of a challenge, as JSON text. A challenge without readable claims is the caller's. */
-function challengeOf({ status, headers }: Response): string | undefined {
-  const header = headers.get("www-authenticate");
-  if (!header || ![401, 403].includes(status)) return undefined;
-  try {
-    return claimsRequest(header);
-  } catch {
-    return undefined;
-  }
 }
 
 function checkOrigin(text: unknown): string {

@@ -34,7 +34,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "deno.json",
   ],
   mod: ["application", "sources", "broker", "oauth", "cache", "words"],
-  azure: ["azure", "application", "words"],
+  azure: ["azure", "application", "oauth", "words"],
   redis: ["cache", "words"],
   web: ["sources", "oauth", "cache", "words"],
   application: ["sources", "broker", "oauth", "cache", "words"],

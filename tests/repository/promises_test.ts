@@ -43,7 +43,7 @@ describe("SECURITY.md", () => {
   });
 
   test("has the limits of an MCP server and of an upstream that the code has", () => {
-    const limits = "lib/oauth/challenge_limits.ts";
+    const limits = "lib/oauth/challenged_fetch.ts";
     const tokens = WORDS[constantIn(limits, "MAX_NEW_TOKENS")];
     const minutes = WORDS[constantIn(limits, "NEW_TOKENS_MS") / MINUTE_MS];
     const promptMinutes = constantIn("bin/commands/mcp/authorization.ts", "PROMPT_MS") / MINUTE_MS;

@@ -4,9 +4,8 @@
  * @module
  */
 import { untilAborted } from "../../../lib/async.ts";
-import { challengeParameters, claimsRequest } from "../../../lib/claims.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
-import { ChallengeLimits } from "../../../lib/oauth/challenge_limits.ts";
+import { type Challenge, challengedFetch, ChallengeLimits } from "../../../lib/oauth/challenged_fetch.ts";
 
 /** A token, and what it was requested with. */
 export interface ServerToken {
@@ -16,10 +15,10 @@ export interface ServerToken {
   readonly scopes: readonly string[];
 }
 
-/** The reason for a new token, with the `WWW-Authenticate` that gives it, if a server did. */
+/** The reason for a new token. */
 export interface TokenReason {
-  /** `first`: it was sent none; `refused`: it accepts the token no longer; `claims`, `scopes`: it needs other ones. */
-  readonly kind: "first" | "refused" | "claims" | "scopes" | "expired";
+  readonly kind: Challenge["kind"] | "expired";
+  /** The `WWW-Authenticate` header that gives it, if a server did. */
   readonly challenge: string | undefined;
   /** False if no message of the client waits for the token, or the user was prompted a short time ago. */
   readonly mayPrompt: boolean;
@@ -27,10 +26,12 @@ export interface TokenReason {
   readonly onPrompt: () => void;
 }
 
-interface Challenge extends Pick<TokenReason, "kind" | "challenge"> {
-  /** The demand of the server. One that was met is not met again. */
-  readonly demand?: string | undefined;
-}
+/** A challenge, or what makes a new token necessary without one. */
+type Demand = Challenge | {
+  readonly kind: "first" | "expired";
+  readonly header?: undefined;
+  readonly demand?: undefined;
+};
 type Send = (url: string | URL, init?: RequestInit) => Promise<Response>;
 
 interface Options {
@@ -84,11 +85,11 @@ class TokenHolder {
   /** Returns the token to send with a request; `undefined` if the server has asked for none. */
   async current(init: RequestInit): Promise<ServerToken | undefined> {
     const token = this.#token;
-    if (!token && this.#options.isEager) return await this.renew({ kind: "first", challenge: undefined }, token, init);
+    if (!token && this.#options.isEager) return await this.renew({ kind: "first" }, token, init);
     if (!token || this.#now() < this.#renewAtMs) return token;
     const endMs = token.expiresOn.getTime();
     try {
-      return await this.renew({ kind: "expired", challenge: undefined }, token, init);
+      return await this.renew({ kind: "expired" }, token, init);
     } catch (error) {
       if (!(error instanceof LatchkeyError) || endMs < this.#now()) throw error;
       this.#renewAtMs = Math.min(this.#now() + PAUSE_MS, endMs);
@@ -98,34 +99,33 @@ class TokenHolder {
 
   /** Returns a new token. Requests that are challenged at the same time share one. */
   async renew(
-    challenge: Challenge,
+    reason: Demand,
     sent: ServerToken | undefined,
     { method, signal }: RequestInit,
   ): Promise<ServerToken> {
     const isForMessage = method === "POST";
-    const message = MESSAGES[challenge.kind];
+    const message = MESSAGES[reason.kind];
     if (isForMessage && this.#renewal?.mayPrompt === false) {
       await untilAborted(this.#renewal.token.catch(() => {}), signal ?? undefined);
     }
     if (this.#token && this.#token !== sent) return this.#token;
     if (!this.#renewal) {
       if (message) this.#options.tell(`${this.#host} ${message}`);
-      const token = this.#acquire(challenge, { isForMessage }).finally(() => this.#renewal = undefined);
+      const token = this.#acquire(reason, { isForMessage }).finally(() => this.#renewal = undefined);
       this.#renewal = { token, mayPrompt: isForMessage };
     }
     return await untilAborted(this.#renewal.token, signal ?? undefined);
   }
 
   async #acquire(
-    challenge: Challenge,
+    { kind, header, demand }: Demand,
     { isForMessage }: { readonly isForMessage: boolean },
   ): Promise<ServerToken> {
-    const { kind, demand } = challenge;
     // A renewal is not the server's doing; the first token comes once, however often the user has to be waited for.
     if (kind !== "expired" && kind !== "first") this.#limits.countRequest();
     const token = await this.#options.acquire({
       kind,
-      challenge: challenge.challenge,
+      challenge: header,
       mayPrompt: isForMessage && this.#now() - this.#promptedMs >= PROMPT_MS,
       onPrompt: () => this.#promptedMs = this.#now(),
     }, this.#token);
@@ -158,45 +158,16 @@ export function fetchWithToken(server: URL, options: Options): Send {
 
   return async (address, init = {}) => {
     const url = new URL(address);
-    const answered = new Set<string>();
     if (url.origin !== server.origin) {
       throw new LatchkeyError("invalid_response", `${server.host} redirects to ${url.host}, which gets no token`);
     }
-    let token = await holder.current(init);
-    let response = await send(url, init, token);
-    for (;;) {
-      const challenge = challengeOf(response, token);
-      if (!challenge || answered.has(challenge.kind)) return response;
-      if (!holder.mayAnswer(challenge)) {
+    return await challengedFetch(await holder.current(init), {
+      send: (token) => send(url, init, token),
+      answer: (challenge, sent) => {
+        if (holder.mayAnswer(challenge)) return holder.renew(challenge, sent, init);
         options.tell(`${server.host} asks for new tokens too often, or again for the same: it gets none`);
-        return response;
-      }
-      answered.add(challenge.kind);
-      await response.body?.cancel();
-      token = await holder.renew(challenge, token, init);
-      response = await send(url, init, token);
-    }
+        return undefined;
+      },
+    });
   };
-}
-
-/** Returns the challenge of a response; `undefined` if the server asks for no other token. */
-function challengeOf({ status, headers }: Response, sent: ServerToken | undefined): Challenge | undefined {
-  if (status !== 401 && status !== 403) return undefined;
-  const challenge = headers.get("www-authenticate") ?? "";
-  const claims = sent && claimsIn(challenge);
-  if (claims !== undefined) return { kind: "claims", challenge, demand: `claims ${claims}` };
-  if (status === 401) return { kind: sent ? "refused" : "first", challenge };
-  const parameters = [...challengeParameters(challenge)];
-  if (!parameters.some(({ name, value }) => name === "error" && value === "insufficient_scope")) return undefined;
-  if (!sent) return { kind: "first", challenge };
-  const scope = parameters.find(({ name }) => name === "scope")?.value ?? "";
-  return { kind: "scopes", challenge, demand: `scopes ${scope.split(" ").toSorted().join(" ")}` };
-}
-
-function claimsIn(challenge: string): string | undefined {
-  try {
-    return claimsRequest(challenge);
-  } catch {
-    return undefined; // it has no claims, or none that can be read
-  }
 }

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { claimsRequest } from "../../../lib/claims.ts";
+import { claimsIn } from "../../../lib/oauth/challenged_fetch.ts";
 import { hostsOf, isLoopbackHost } from "../../../lib/http/server.ts";
 import type { Refusal } from "./endpoint.ts";
 import type { Route, Upstream } from "./upstream_rules.ts";
@@ -205,12 +205,8 @@ function linkBack(value: string, { upstream, target, host }: UpstreamResponse): 
 /** Returns the claims of a challenge; `undefined` if it has no readable claims. */
 export function claimsOf(headers: readonly Header[]): string | undefined {
   for (const [name, value] of headers) {
-    if (name !== "www-authenticate") continue;
-    try {
-      return claimsRequest(value);
-    } catch {
-      // Another challenge can have them.
-    }
+    const claims = name === "www-authenticate" ? claimsIn(value) : undefined;
+    if (claims !== undefined) return claims;
   }
   return undefined;
 }

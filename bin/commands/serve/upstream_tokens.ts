@@ -5,7 +5,7 @@
  */
 import { untilAborted } from "../../../lib/async.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
-import { ChallengeLimits } from "../../../lib/oauth/challenge_limits.ts";
+import { ChallengeLimits } from "../../../lib/oauth/challenged_fetch.ts";
 import type { AcquireTokenRequest } from "../../../lib/request.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 
