@@ -233,6 +233,7 @@ function opened<T>(part: T | undefined, name: string): T {
 export function openHome(): Home {
   const path = mkdtempSync(join(tmpdir(), "latchkey-home-"));
   const { HOME = "/", XDG_CACHE_HOME = join(HOME, ".cache"), DENO_DIR = join(XDG_CACHE_HOME, "deno") } = process.env;
+  const { NODE_COMPILE_CACHE } = process.env;
   return {
     path,
     state: join(path, "state/latchkey"),
@@ -241,7 +242,9 @@ export function openHome(): Home {
       HOME: path,
       XDG_STATE_HOME: join(path, "state"),
       XDG_CONFIG_HOME: join(path, "config"),
-      DENO_DIR, // what Deno has compiled need not be compiled again
+      // What Deno and Node have compiled need not be compiled again.
+      DENO_DIR,
+      ...(NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE }),
       BUN_RUNTIME_TRANSPILER_CACHE_PATH: "0", // Bun would keep it there
     },
     [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),

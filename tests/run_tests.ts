@@ -11,6 +11,9 @@ const LIMIT_MS = 1_800_000;
 /** What a suite imports that meets a bus. */
 const BUS = "tests/fakes/private_bus.ts";
 
+/** What runs on each runtime in WSL; other suites of WSL run on Deno alone, which may permit less. */
+const WSL_CONTRACTS = ["tests/lib/application_contract.ts", "tests/lib/broker/wsl_broker_on_wsl.ts"];
+
 const root = fileURLToPath(new URL("../", import.meta.url));
 const run = new TestRun({ environment: ownEnvironment(), limitMs: LIMIT_MS });
 const contracts = run.find("tests/**/*_contract.ts");
@@ -19,9 +22,8 @@ const contracts = run.find("tests/**/*_contract.ts");
 await run.run([batchOf(BUN, [...run.find("tests/**/*_test.ts"), ...contracts])]);
 await run.run([
   ...RUNTIME_PATHS.filter((path) => path !== BUN).flatMap((path) => eachOf(path, contracts.filter(isFor(path)))),
-  ...WSL_PATHS.flatMap((path) =>
-    eachOf(path, [...run.find("tests/**/*_on_wsl.ts"), ...run.wanted(["tests/lib/application_contract.ts"])])
-  ),
+  ...WSL_PATHS.flatMap((path) => eachOf(path, run.wanted(WSL_CONTRACTS))),
+  ...eachOf(WSL_PATHS[0]!, run.find("tests/**/*_on_wsl.ts").filter((file) => !WSL_CONTRACTS.includes(file))),
 ]);
 run.end();
 

@@ -53,6 +53,8 @@ export class TestRun {
   readonly #unmatched: Set<string>;
   readonly #repeat: number;
   readonly #losses: string[] = [];
+  /** Folder of what Node has compiled: with that it starts from sources four times as quickly. */
+  #compiled = "";
   #passed = 0;
 
   constructor(options: TestRunOptions, args: readonly string[] = process.argv.slice(2)) {
@@ -84,6 +86,8 @@ export class TestRun {
   /** Runs batches, some at the same time, and prints what each has written. Nothing runs again because it failed. */
   async run(batches: readonly Batch[]): Promise<void> {
     const { atOnce = availableParallelism() } = this.#options;
+    using compiled = temporaryFolder();
+    this.#compiled = compiled.path;
     const all = Array<readonly Batch[]>(this.#repeat).fill(batches).flat();
     const left = all.filter(({ files }) => files.length > 0).values();
     const isAlone = batches.length === 1;
@@ -131,7 +135,12 @@ export class TestRun {
     const report = join(folder, "report.xml");
     const child = Bun.spawn([...batch.command(report)], {
       cwd: root,
-      env: { ...this.#options.environment, ...batch.environment, [RUNTIME_PATH]: batch.name },
+      env: {
+        ...this.#options.environment,
+        NODE_COMPILE_CACHE: this.#compiled,
+        ...batch.environment,
+        [RUNTIME_PATH]: batch.name,
+      },
       stdio: ["ignore", output, output],
       timeout: this.#options.limitMs ?? LIMIT_MS,
     });
