@@ -6,14 +6,14 @@ import { fileURLToPath } from "node:url";
 import { modulesReachedBy } from "./reaches_module.ts";
 import { NODE_SCRIPTS, PYTHON_SCRIPTS } from "./set_up.js";
 
-/** Start their suites on Bun alone, and one of them the programs under test on the runtimes for arm64. */
-const WITHOUT_NODE = ["tests/arm64/run_arm64.ts", "tests/run_fuzz.ts"];
+/** Start no suite on Node; one of them starts the programs under test on the runtimes for arm64. */
+const WITHOUT_NODE = ["tests/arm64/run_arm64.ts", "tests/run_fuzz.ts", "tests/tools/check.ts"];
 /** Names suites of others, to say which it leaves out. */
 const WITHOUT_PYTHON = ["tests/windows/run_windows.ts"];
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const commands: Readonly<Record<string, string>> = JSON.parse(read("package.json")).scripts;
-const scripts = Object.values(commands).map((command) => command.split(" ")[3]!);
+const scripts = Object.values(commands).map((command) => command.split(" ").find((word) => word.endsWith(".ts"))!);
 
 test.each(scripts)("%s has what it looks for installed", (script) => {
   const modules = modulesReachedBy([script, ...suitesOf(script)], root)
