@@ -5,9 +5,10 @@
  * - All tests of a suite: `const stage = useStage({ broker: {} })`. It opens before the first test; each test finds a broker that
  *   nobody has used, with the behavior given here.
  * - `stage.makeApp(options)` makes an application for the parts, and closes it; `stage.environment` is for a program.
+ * - `useEntra()`: Microsoft Entra ID, played by a fake.
  * - `stage.folder` and `stage.home` are made when first asked for, also `using home = openHome()`; all of it goes with the stage.
  */
-import { afterAll, afterEach, beforeAll, expect } from "bun:test";
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +18,7 @@ import { inspect } from "node:util";
 import { LatchkeyError } from "../lib/errors.ts";
 import type { PublicClientApplication, PublicClientApplicationOptions } from "../mod.ts";
 import type { Behaviour, Call } from "./fakes/behaviour.ts";
+import { FakeEntra } from "./fakes/fake_entra.ts";
 import type { PrivateBus } from "./fakes/private_bus.ts";
 import type { FakeBroker } from "./fakes/start_fake_broker.ts";
 import { BROKER } from "./fakes/tested_broker.ts";
@@ -81,6 +83,15 @@ export function useStage(parts: StageParts = {}): Stage {
   afterEach(() => stage.reset());
   afterAll(() => stage[Symbol.asyncDispose]());
   return stage;
+}
+
+/** Starts a fake of Microsoft Entra ID for the suite or group that calls this; each test finds one that nobody has asked. */
+export function useEntra(): FakeEntra {
+  const entra = new FakeEntra();
+  beforeAll(() => entra.listen());
+  beforeEach(() => entra.reset());
+  afterAll(() => entra[Symbol.asyncDispose]());
+  return entra;
 }
 
 /** The parts that are open. Its methods can be taken out by name. */
@@ -175,10 +186,10 @@ export class Stage implements AsyncDisposable {
     await emptyKeyring(this.bus.address);
   };
 
-  /** Makes an application that is closed after the test: for the provider if there is one, otherwise for the broker. */
+  /** Makes an application for the broker and the provider, if they are there; it is closed after the test. */
   readonly makeApp = (options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication => {
-    const { clientId = CLIENT_ID, url } = this.#provider ?? {};
-    const target = url === undefined ? { enableBrokerOnLinux: true } : { authority: url };
+    const { clientId = CLIENT_ID, url: authority } = this.#provider ?? {};
+    const target = { ...(authority && { authority }), ...(this.#broker && { enableBrokerOnLinux: true }) };
     const app = opened(this.#makeApp, "application")({ clientId, ...target, ...options });
     this.#apps.push(app);
     return app;

@@ -53,19 +53,18 @@ export class FakeEntra implements AsyncDisposable {
   readonly #codes = new Map<string, Grant>();
   readonly #refreshTokens = new Map<string, string>();
   readonly #devices = new Map<string, { approved: boolean; userCode: string }>();
-  readonly #server: Server;
+  readonly #server: Server = createServer((request, response) => void this.#answer(request, response));
   behaviour: EntraBehaviour = quiet();
-
-  private constructor(server: Server) {
-    this.#server = server;
-  }
 
   /** Starts a server on a port that the system chooses. */
   static async start(): Promise<FakeEntra> {
-    const server = createServer((request, response) => void fake.#answer(request, response));
-    const fake = new FakeEntra(server);
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const fake = new FakeEntra();
+    await fake.listen();
     return fake;
+  }
+
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve) => void this.#server.listen(0, "127.0.0.1", resolve));
   }
 
   /** Sends what is meant for Microsoft's hosts, or any other, to this server. */

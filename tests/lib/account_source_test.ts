@@ -1,5 +1,5 @@
 // Who renews an account's tokens, where both the broker (a fake) and the identity provider (a fake of Entra) could.
-import { afterAll, beforeAll, beforeEach, describe, expect } from "bun:test";
+import { beforeEach, describe, expect } from "bun:test";
 import {
   type CacheStore,
   CONSOLE_WINDOW_HANDLE,
@@ -9,10 +9,10 @@ import {
   type PublicClientApplicationOptions,
 } from "../../mod.ts";
 import { entraPerson } from "../fakes/entra_person.ts";
-import { FakeEntra, JANE, TENANT } from "../fakes/fake_entra.ts";
+import { JANE, TENANT } from "../fakes/fake_entra.ts";
 import { limitedTest } from "../fakes/test_within_limits.ts";
 import { BROKER } from "../fakes/tested_broker.ts";
-import { failure, JOE, useStage } from "../fixture.ts";
+import { failure, JOE, useEntra, useStage } from "../fixture.ts";
 import type { BrowsingPerson } from "../tools/browsing_person.ts";
 
 const test = limitedTest(import.meta.url);
@@ -23,17 +23,13 @@ const SAME_JANE = { username: "jane@contoso.com", oid: JANE, tid: TENANT };
 const HOUR_MS = 60 * 60_000;
 
 const stage = useStage({ broker: {} }), { makeApp, behave, steps } = stage;
-let entra: FakeEntra, store: CacheStore, browser: BrowsingPerson;
+const entra = useEntra();
+let store: CacheStore, browser: BrowsingPerson;
 
-beforeAll(async () => {
-  entra = await FakeEntra.start();
-});
 beforeEach(() => {
   store = memoryStore();
   browser = entraPerson(entra);
-  entra.reset();
 });
-afterAll(() => entra[Symbol.asyncDispose]());
 
 /** An app that could do either. */
 function appOf(options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication {

@@ -1,31 +1,24 @@
 // What others on this machine, or pages in the person's browser, can send to a sign-in under way: it changes nothing.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
-import { type AuthenticationResult, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
+import { type AuthenticationResult, type PublicClientApplicationOptions } from "../../mod.ts";
 import { deliver } from "../tools/browsing_person.ts";
-import { expectNoSecret, failure } from "../fixture.ts";
+import { expectNoSecret, failure, useStage } from "../fixture.ts";
 import { isRedirectOf, type Landing, ScriptedBrowser } from "../tools/scripted_browser.ts";
 import { exchangeAsOtherUser } from "../tools/other_user.ts";
-import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 
 const SCOPES = ["api.read"];
 const TYPED = { login: "jane", password: "x" };
 const FORM = "application/x-www-form-urlencoded";
 const NO_ANSWER = "This is not a response to a sign-in.\n";
 
-let provider: OidcProvider;
-const apps: PublicClientApplication[] = [];
+const stage = useStage({ provider: true });
 const sockets: Socket[] = [];
 
-beforeAll(async () => {
-  provider = await startOidcProvider();
-});
 afterEach(() => {
   for (const socket of sockets.splice(0)) socket.destroy();
-  for (const app of apps.splice(0)) app.close();
 });
-afterAll(() => provider[Symbol.asyncDispose]());
 
 /** A sign-in that waits for its answer, and the answer. */
 interface SignIn {
@@ -38,10 +31,9 @@ interface SignIn {
 }
 
 async function signIn(options: Partial<PublicClientApplicationOptions> = {}): Promise<SignIn> {
-  const opened = Promise.withResolvers<string>(), { clientId, url: authority } = provider;
+  const opened = Promise.withResolvers<string>();
   let exchanges = 0;
-  const app = new PublicClientApplication({
-    ...{ clientId, authority },
+  const app = stage.makeApp({
     openBrowser: (url) => {
       opened.resolve(url);
       return true;
@@ -52,7 +44,6 @@ async function signIn(options: Partial<PublicClientApplicationOptions> = {}): Pr
     },
     ...options,
   });
-  apps.push(app);
   const result = app.acquireTokenInteractive({ scopes: SCOPES });
   result.catch(() => {}); // the test looks at it later
   const landing = await new ScriptedBrowser().open(await opened.promise, isRedirectOf(await opened.promise), TYPED);
@@ -124,8 +115,8 @@ describe("a sign-in under way", () => {
   test("takes no answer with the right state from another user of the machine, be it a refusal", async () => {
     const waiting = await signIn(), { landing, port } = waiting, host = "127.0.0.1";
     const state = landing.parameters.get("state")!;
-    const refusal = new URLSearchParams({ error: "access_denied", state, iss: provider.url });
-    const stolen = new URLSearchParams({ code: "of-their-own", state, iss: provider.url });
+    const refusal = new URLSearchParams({ error: "access_denied", state, iss: stage.provider.url });
+    const stolen = new URLSearchParams({ code: "of-their-own", state, iss: stage.provider.url });
     for (const query of [refusal, stolen]) {
       const text = `GET ${new URL(landing.url).pathname}?${query} HTTP/1.1\r\nHost: ${
         new URL(landing.url).host
@@ -194,7 +185,7 @@ describe("a sign-in under way", () => {
   });
 
   test("takes the provider's own form, as browsers send it", async () => {
-    for (const origin of ["null", provider.url]) {
+    for (const origin of ["null", stage.provider.url]) {
       const waiting = await signIn();
       const fields = [
         `Origin: ${origin}`,
@@ -263,7 +254,7 @@ describe("an answer with the right state", () => {
       error: `<b>${hostile}`,
       error_description: hostile,
       state,
-      iss: provider.url,
+      iss: stage.provider.url,
     });
     const page = await finish({ ...waiting.landing, parameters });
     expect(page).toContain("&lt;script&gt;alert(1)&lt;/script&gt;");

@@ -1,13 +1,12 @@
 // Sign-in in the browser, through the application, with a real OpenID provider and our real loopback listener.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import { createServer, type Server } from "node:net";
 import { redirectPath } from "../../lib/authority.ts";
 import { memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
 import { type BrowsingPerson, browsingPerson } from "../tools/browsing_person.ts";
-import { expectNoSecret, failure, rejection } from "../fixture.ts";
+import { expectNoSecret, failure, rejection, useStage } from "../fixture.ts";
 import { isRedirectOf, ScriptedBrowser } from "../tools/scripted_browser.ts";
-import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
 
 const SCOPES = ["api.read"];
 const MINUTE_MS = 60_000;
@@ -16,24 +15,15 @@ const DONE = /^\/done\/[0-9a-f-]{36}$/;
 /** Sign-ins that nobody ends are given up after this. */
 const SHORT_MS = 50;
 
-let provider: OidcProvider;
-const apps: PublicClientApplication[] = [];
+const stage = useStage({ provider: true });
 const servers: Server[] = [];
 
-beforeAll(async () => {
-  provider = await startOidcProvider();
-});
 afterEach(() => {
-  for (const app of apps.splice(0)) app.close();
   for (const server of servers.splice(0)) server.close();
 });
-afterAll(() => provider[Symbol.asyncDispose]());
 
 function makeApp(options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication {
-  const { clientId, url: authority } = provider;
-  const app = new PublicClientApplication({ clientId, authority, openBrowser: noBrowser, ...options });
-  apps.push(app);
-  return app;
+  return stage.makeApp({ openBrowser: noBrowser, ...options });
 }
 
 function noBrowser(): never {
@@ -586,11 +576,11 @@ describe("other ways to sign in without a broker", () => {
 
   test("getAuthorizationRequestUrl() is where a person consents", async () => {
     const url = new URL(await makeApp().getAuthorizationRequestUrl({ scopes: ["api.write"] }));
-    expect(url.origin).toBe(provider.url);
+    expect(url.origin).toBe(stage.provider.url);
     expect(Object.fromEntries(url.searchParams)).toMatchObject({
       ...{
-        client_id: provider.clientId,
-        redirect_uri: `http://127.0.0.1${redirectPath(provider.url)}`,
+        client_id: stage.provider.clientId,
+        redirect_uri: `http://127.0.0.1${redirectPath(stage.provider.url)}`,
         response_type: "code",
       },
       scope: "api.write openid profile offline_access",

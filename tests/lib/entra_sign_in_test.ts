@@ -1,5 +1,5 @@
 // Sign-in in the browser at Microsoft Entra ID, as far as it differs from other providers: a fake of its endpoints.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import { Buffer } from "node:buffer";
 import {
   type CacheStore,
@@ -9,11 +9,10 @@ import {
   type PublicClientApplicationOptions,
 } from "../../mod.ts";
 import { entraLanding, entraPerson } from "../fakes/entra_person.ts";
-import { FakeEntra, JANE, TENANT } from "../fakes/fake_entra.ts";
+import { JANE, TENANT } from "../fakes/fake_entra.ts";
 import { deliver } from "../tools/browsing_person.ts";
-import { failure } from "../fixture.ts";
+import { CLIENT_ID, failure, useEntra, useStage } from "../fixture.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const FAMILY = [CLIENT_ID, "22222222-2222-4333-8444-555555555555"];
 const OTHER = "33333333-2222-4333-8444-555555555555";
 const SCOPES = ["User.Read"];
@@ -24,24 +23,13 @@ const HEADER = `Bearer realm="", authorization_uri="https://login.microsoftonlin
 const MINUTE_MS = 60_000;
 const BUSY = { status: 503, headers: { "retry-after": "0" }, body: {} };
 
-let entra: FakeEntra, now = Date.now();
-const apps: PublicClientApplication[] = [];
-
-beforeAll(async () => {
-  entra = await FakeEntra.start();
-});
-afterEach(() => {
-  for (const app of apps.splice(0)) app.close();
-  entra.reset();
-  now = Date.now();
-});
-afterAll(() => entra[Symbol.asyncDispose]());
+const entra = useEntra(), stage = useStage();
+let now: number;
+beforeEach(() => void (now = Date.now()));
 
 function makeApp(options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication {
   const { openBrowser } = entraPerson(entra), { fetch } = entra;
-  const app = new PublicClientApplication({ clientId: CLIENT_ID, fetch, openBrowser, now: () => now, ...options });
-  apps.push(app);
-  return app;
+  return stage.makeApp({ fetch, openBrowser, now: () => now, ...options });
 }
 
 const sent = () => entra.requests.map(({ url, parameters }) => `${parameters.get("grant_type")} ${url}`);

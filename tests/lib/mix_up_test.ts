@@ -2,13 +2,13 @@
 // the Azure CLI's client id, our state and a PKCE challenge of its own. Every authority had the same http://localhost:PORT, so that
 // Entra's code came back as an answer of the stranger's, and was posted to the stranger's token endpoint.
 import { createHash } from "node:crypto";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { memoryStore, PublicClientApplication, type PublicClientApplicationOptions, redirectPath } from "../../mod.ts";
 import { type AuthCodeFlow, WebApplication } from "../../lib/web.ts";
 import { entraPerson } from "../fakes/entra_person.ts";
-import { FakeEntra, jwt, TENANT } from "../fakes/fake_entra.ts";
+import { jwt, TENANT } from "../fakes/fake_entra.ts";
 import { deliver } from "../tools/browsing_person.ts";
-import { failure, rejection } from "../fixture.ts";
+import { failure, rejection, useEntra, useStage } from "../fixture.ts";
 
 const AZURE_CLI = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
 const ENTRA = "https://login.microsoftonline.com/common";
@@ -33,20 +33,14 @@ interface Stranger {
   onDeviceCode: () => Promise<Record<string, unknown>>;
 }
 
-let entra: FakeEntra, stranger: Stranger, over: AbortController;
-const apps: PublicClientApplication[] = [];
+const entra = useEntra(), stage = useStage();
+let stranger: Stranger, over: AbortController;
 
-beforeAll(async () => void (entra = await FakeEntra.start()));
 beforeEach(() => {
-  entra.reset();
   over = new AbortController();
   stranger = { received: [], issuer: EVIL, metadata: {}, onDeviceCode: () => Promise.resolve({}) };
 });
-afterEach(() => {
-  over.abort(new Error("The test is over"));
-  for (const app of apps.splice(0)) app.close();
-});
-afterAll(() => entra[Symbol.asyncDispose]());
+afterEach(() => over.abort(new Error("The test is over")));
 
 /** A network of two servers. Each is another to everybody who makes it: as in a worker that starts anew, nothing is known. */
 function network(): (url: string, init?: RequestInit) => Promise<Response> {
@@ -85,9 +79,7 @@ function tokensFor(nonce: string): Record<string, unknown> {
 }
 
 function makeApp(authority: string, options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication {
-  const app = new PublicClientApplication({ clientId: AZURE_CLI, authority, fetch: network(), ...options });
-  apps.push(app);
-  return app;
+  return stage.makeApp({ clientId: AZURE_CLI, authority, fetch: network(), ...options });
 }
 
 /**

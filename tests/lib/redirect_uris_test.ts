@@ -8,8 +8,7 @@ import {
   redirectUris,
   uriToRegister,
 } from "../../lib/authority.ts";
-
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
+import { CLIENT_ID } from "../fixture.ts";
 
 test.each([
   ["http://localhost:34475", "http://localhost"],

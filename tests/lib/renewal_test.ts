@@ -1,5 +1,5 @@
 // Renewals at a real OpenID provider whose refresh tokens are good once: whoever spends one has to store the next.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import {
   type CacheStore,
   LatchkeyError,
@@ -12,32 +12,22 @@ import { renewalsInFlight } from "../../lib/async.ts";
 import { entraPerson } from "../fakes/entra_person.ts";
 import { FakeEntra } from "../fakes/fake_entra.ts";
 import { browsingPerson } from "../tools/browsing_person.ts";
-import { failure, rejection } from "../fixture.ts";
-import { type OidcProvider, startOidcProvider } from "../tools/start_oidc_provider.ts";
+import { CLIENT_ID, failure, rejection, useStage } from "../fixture.ts";
 
 const SCOPES = ["api.read"];
 const FORCED = { scopes: SCOPES, interactive: "never", forceRefresh: true } as const;
 const SILENT = { scopes: SCOPES, interactive: "never" } as const;
 const HOUR_MS = 60 * 60_000;
 /** An app at Microsoft. Elsewhere, apps have the client id that the provider knows. */
-const AT_MICROSOFT = {
-  clientId: "11111111-2222-4333-8444-555555555555",
-  authority: "https://login.microsoftonline.com/common",
-} as const;
+const AT_MICROSOFT = { clientId: CLIENT_ID, authority: "https://login.microsoftonline.com/common" } as const;
 
-let provider: OidcProvider, store: CacheStore;
-beforeAll(async () => {
-  provider = await startOidcProvider();
-});
-beforeEach(() => {
-  store = memoryStore();
-});
-afterAll(() => provider[Symbol.asyncDispose]());
+const stage = useStage({ provider: true });
+let store: CacheStore;
+beforeEach(() => void (store = memoryStore()));
 
 /** An app with the store of the test. Each is as another process, but for what it waits for. */
 function appOf(options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication {
-  const { clientId, url: authority } = provider;
-  return new PublicClientApplication({ clientId, authority, cache: store, ...options });
+  return stage.makeApp({ cache: store, ...options });
 }
 
 async function signIn(options: Partial<PublicClientApplicationOptions> = {}) {
@@ -68,7 +58,7 @@ describe("a renewal that was sent", () => {
   test("is stored although the caller gave it up, who is let go at once", async () => {
     await signIn();
     const app = appOf(),
-      held = provider.holdAnswer(),
+      held = stage.provider.holdAnswer(),
       controller = new AbortController(),
       reason = new Error("no more");
     const ended = rejection(app.acquireToken({ ...FORCED, signal: controller.signal }));
@@ -83,7 +73,7 @@ describe("a renewal that was sent", () => {
 
   test("is stored before close() is over, although its callers end at once", async () => {
     const { accessToken } = await signIn();
-    const app = appOf(), held = provider.holdAnswer(), ended = failure(app.acquireToken(FORCED));
+    const app = appOf(), held = stage.provider.holdAnswer(), ended = failure(app.acquireToken(FORCED));
     await held.ready;
     const closing = app.close();
     expect(await ended).toMatchObject({ code: "unexpected" });
@@ -96,7 +86,7 @@ describe("a renewal that was sent", () => {
 
   test("is not sent for a caller that gave up before", async () => {
     await signIn();
-    const { grants } = provider, before = grants.length, controller = new AbortController();
+    const { grants } = stage.provider, before = grants.length, controller = new AbortController();
     const read: CacheStore["read"] = (id, call) => {
       controller.abort(new Error("no more"));
       return store.read(id, call);
@@ -186,7 +176,7 @@ describe("a store that cannot be written", () => {
 
   test("leaves the refresh token unspent, and the caller with the error", async () => {
     await signIn();
-    const { grants } = provider, before = grants.length;
+    const { grants } = stage.provider, before = grants.length;
     const error = await failure(appOf({ cache: storeWith({ withLock: alone }) }).acquireToken(FORCED));
     expect(error).toMatchObject({ code: "configuration", error: "cache_not_writable" });
     expect(grants.length).toBe(before);
@@ -221,7 +211,7 @@ describe("a store that cannot be written", () => {
       withLock: (id, work, call) => isFull ? alone(id, work, call) : work(),
     });
     const app = appOf({ cache });
-    const held = provider.holdAnswer(), first = app.acquireToken(FORCED);
+    const held = stage.provider.holdAnswer(), first = app.acquireToken(FORCED);
     await held.ready;
     isFull = true;
     held.release();
@@ -279,7 +269,7 @@ describe("a renewal that grants less than was requested", () => {
 
   test("needs a sign-in that names the scope, and spends one refresh token", async () => {
     await signIn();
-    const { grants } = provider;
+    const { grants } = stage.provider;
     const missing = {
       code: "interaction_required",
       message: expect.stringMatching(/^The identity provider has not granted api\.write(\. It granted .+)?$/),
@@ -307,7 +297,7 @@ describe("a renewal that grants less than was requested", () => {
 
   test("is enough with a resource, if one scope was granted", async () => {
     const request = { scopes: ["api.read", "api.none"], resource: "https://mcp.contoso.com/" };
-    const app = appOf({ openBrowser: browsingPerson().openBrowser }), { grants } = provider;
+    const app = appOf({ openBrowser: browsingPerson().openBrowser }), { grants } = stage.provider;
     expect((await app.acquireToken(request)).scopes).not.toContain("api.none");
     const before = grants.length;
     expect(await appOf().acquireToken({ ...request, interactive: "never" })).toMatchObject({ source: "cache" });
@@ -354,7 +344,7 @@ test("a refresh token that Dex refuses is followed by a sign-in", async () => {
 // A token that was good for 20 s more was given only once the provider had been waited for, for a minute.
 test("a token that is still good is given after 5 seconds of waiting, and the renewal is finished", async () => {
   const { accessToken, expiresOn } = await signIn();
-  const held = provider.holdAnswer(), now = () => expiresOn.getTime() - 20_000, app = appOf({ now });
+  const held = stage.provider.holdAnswer(), now = () => expiresOn.getTime() - 20_000, app = appOf({ now });
   expect(await app.acquireToken(SILENT)).toMatchObject({ source: "cache", accessToken });
   const closing = app.close();
   held.release();
@@ -370,7 +360,7 @@ describe("an unfinished renewal keeps a program", () => {
     "whose token has %d ms left for %d ms, if refresh tokens are good once",
     async (leftMs, holdMs) => {
       const { expiresOn } = await signIn(), end = Math.floor(expiresOn.getTime() / 1000) * 1000; // as it is cached
-      const held = provider.holdAnswer(), app = appOf({ now: () => end - leftMs });
+      const held = stage.provider.holdAnswer(), app = appOf({ now: () => end - leftMs });
       const call = app.acquireToken({ ...SILENT, forceRefresh: leftMs === 7_000 });
       await held.ready;
       expect(renewalsInFlight.holdMs).toBe(holdMs);

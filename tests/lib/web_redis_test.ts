@@ -2,22 +2,18 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { redisStore } from "../../lib/redis.ts";
 import { type AccountInfo, LatchkeyError, WebApplication, type WebApplicationOptions } from "../../lib/web.ts";
-import { FakeEntra } from "../fakes/fake_entra.ts";
 import { type PrivateRedis, startPrivateRedis } from "../fakes/private_redis.ts";
-import { failure } from "../fixture.ts";
+import { CLIENT_ID, failure, useEntra } from "../fixture.ts";
 import { type ConnectedRedis, REDIS_CLIENTS } from "../tools/redis_clients.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const SCOPES = ["User.Read"];
 
-let entra: FakeEntra, redis: PrivateRedis;
+const entra = useEntra();
+let redis: PrivateRedis;
 beforeAll(async () => {
-  entra = await FakeEntra.start();
   redis = await startPrivateRedis();
 });
-beforeEach(() => entra.reset());
 afterAll(async () => {
-  await entra[Symbol.asyncDispose]();
   await redis[Symbol.asyncDispose]();
 });
 

@@ -1,13 +1,12 @@
 // WebApplication at Microsoft Entra ID, played by a fake; and the entries ./web and ./redis as a bundler takes them to the edge.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { gzipSync } from "node:zlib";
 import { type AuthCodeFlowRequest, memoryStore, WebApplication, type WebApplicationOptions } from "../../lib/web.ts";
-import { FakeEntra, JANE, TENANT } from "../fakes/fake_entra.ts";
+import { JANE, TENANT } from "../fakes/fake_entra.ts";
 import { bundleForEdge } from "../tools/bundle_for_edge.ts";
-import { expectNoSecret, failure, rejection } from "../fixture.ts";
+import { CLIENT_ID, expectNoSecret, failure, rejection, useEntra } from "../fixture.ts";
 
 const MAX_BYTES = 40 * 1024;
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const ENTRA = "https://login.microsoftonline.com";
 const REQUEST: AuthCodeFlowRequest = {
   scopes: ["User.Read"],
@@ -16,10 +15,7 @@ const REQUEST: AuthCodeFlowRequest = {
 };
 
 describe("lib/web.ts with Entra", () => {
-  let entra: FakeEntra;
-  beforeAll(async () => void (entra = await FakeEntra.start()));
-  beforeEach(() => entra.reset());
-  afterAll(() => entra[Symbol.asyncDispose]());
+  const entra = useEntra();
 
   function makeApp(more: Partial<WebApplicationOptions> = {}): WebApplication {
     return new WebApplication({ clientId: CLIENT_ID, fetch: entra.fetch, ...more });

@@ -3,8 +3,8 @@ import { parseAuthority } from "../../../lib/authority.ts";
 import type { BrokerInteractiveRequest, BrokerTokenRequest } from "../../../lib/broker/broker.ts";
 import { fillParameters, redirectUriOf, signInHint, windowBytes } from "../../../lib/broker/msalruntime.ts";
 import { CONSOLE_WINDOW_HANDLE, type WindowHandle } from "../../../lib/request.ts";
+import { CLIENT_ID } from "../../fixture.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const REQUEST = { scopes: ["User.Read"], authority: parseAuthority("https://login.microsoftonline.com/common") };
 const JANE = {
   homeAccountId: "22222222-2222-2222-2222-222222222222.11111111-1111-1111-1111-111111111111",

@@ -1,23 +1,17 @@
 // Sign-ins at Microsoft Entra ID, played by a fake, and the attacks on them.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { inspect } from "node:util";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { finishAuthorization, isAnswerTo, startAuthorization } from "../../../lib/oauth/authorization_code.ts";
 import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
-import { FakeEntra, JANE, jwt, TENANT } from "../../fakes/fake_entra.ts";
-import { expectNoSecret, failure, rejection } from "../../fixture.ts";
+import { JANE, jwt, TENANT } from "../../fakes/fake_entra.ts";
+import { CLIENT_ID, expectNoSecret, failure, rejection, useEntra } from "../../fixture.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const OTHER_TENANT = "6babcaad-604b-40ac-a9d7-9fd97c0b779f";
 const CONSUMERS = "9188040d-6c67-4c5b-b112-36a304b66dad";
 
 describe("lib/oauth/authorization_code with Entra", () => {
-  let entra: FakeEntra;
-  beforeAll(async () => {
-    entra = await FakeEntra.start();
-  });
-  beforeEach(() => entra.reset());
-  afterAll(() => entra[Symbol.asyncDispose]());
+  const entra = useEntra();
 
   async function providerOf(tenant = "common"): Promise<Provider> {
     return await findProvider(parseAuthority(`https://login.microsoftonline.com/${tenant}`), entra);

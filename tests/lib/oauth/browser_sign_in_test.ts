@@ -1,12 +1,12 @@
 // Where a person is asked to paste the address that the browser was redirected to, and how the answer has to come for that.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { signInByBrowser } from "../../../lib/oauth/browser_sign_in.ts";
 import { findProvider } from "../../../lib/oauth/provider.ts";
 import type { SessionFacts } from "../../../lib/runtime/browser.ts";
 import { type BrowsingPerson, browsingPerson } from "../../tools/browsing_person.ts";
 import { isRedirectOf, ScriptedBrowser } from "../../tools/scripted_browser.ts";
-import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
+import { useStage } from "../../fixture.ts";
 
 const DESK: SessionFacts = { system: "linux", isWsl: false, isContainer: false, variable: () => undefined };
 const SSH: SessionFacts = {
@@ -15,12 +15,7 @@ const SSH: SessionFacts = {
 };
 const CONTAINER: SessionFacts = { ...DESK, isContainer: true };
 
-let server: OidcProvider;
-
-beforeAll(async () => {
-  server = await startOidcProvider();
-});
-afterAll(() => server[Symbol.asyncDispose]());
+const stage = useStage({ provider: true });
 
 /** A sign-in, and how the answers were to come: to the browser that was opened, and to the address that was shown. */
 async function signIn(session: SessionFacts, { jane, paste = false }: { jane?: BrowsingPerson; paste?: boolean }) {
@@ -28,8 +23,8 @@ async function signIn(session: SessionFacts, { jane, paste = false }: { jane?: B
   let reads = 0;
   const modeOf = (url: string) => new URL(url).searchParams.get("response_mode") ?? "query";
   const { result } = await signInByBrowser(
-    await findProvider(parseAuthority(server.url), {}),
-    { clientId: server.clientId, scopes: ["api.read"] },
+    await findProvider(parseAuthority(stage.provider.url), {}),
+    { clientId: stage.provider.clientId, scopes: ["api.read"] },
     {
       ...{ session, timeLimitMs: 60_000 },
       openBrowser: (url) => {
@@ -69,8 +64,8 @@ describe("signInByBrowser() with readRedirect", () => {
     const jane = browsingPerson(), shown: string[] = [];
     let opened = "";
     const { result } = await signInByBrowser(
-      await findProvider(parseAuthority(server.url), {}),
-      { clientId: server.clientId, scopes: ["api.read"] },
+      await findProvider(parseAuthority(stage.provider.url), {}),
+      { clientId: stage.provider.clientId, scopes: ["api.read"] },
       {
         ...{ session: DESK, timeLimitMs: 60_000, onSignInAddress: ({ url }) => shown.push(url) },
         openBrowser: (url) => {
@@ -105,8 +100,8 @@ describe("signInByBrowser() with an openBrowser that does not return", () => {
     async (_, pasted) => {
       const shown: { readonly url: string; readonly opened: boolean }[] = [], jane = browsingPerson();
       const { result } = await signInByBrowser(
-        await findProvider(parseAuthority(server.url), {}),
-        { clientId: server.clientId, scopes: ["api.read"] },
+        await findProvider(parseAuthority(stage.provider.url), {}),
+        { clientId: stage.provider.clientId, scopes: ["api.read"] },
         {
           ...{ session: DESK, timeLimitMs: 60_000, openingLimitMs: 1 },
           openBrowser: () => new Promise<never>(() => {}),

@@ -1,5 +1,5 @@
 // Sign-in on another device at Microsoft Entra ID, played by a fake.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { inspect } from "node:util";
 import { parseAuthority } from "../../../lib/authority.ts";
@@ -7,26 +7,23 @@ import { type DeviceCode, pollDeviceCode, startDeviceCode } from "../../../lib/o
 import type { HttpOptions } from "../../../lib/oauth/fetch.ts";
 import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
 import type { EntraRefusal } from "../../fakes/entra_error.ts";
-import { FakeEntra, type ScriptedAnswer } from "../../fakes/fake_entra.ts";
-import { expectNoSecret, failure, rejection } from "../../fixture.ts";
+import { type ScriptedAnswer } from "../../fakes/fake_entra.ts";
+import { CLIENT_ID, expectNoSecret, failure, rejection, useEntra } from "../../fixture.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const ANSWER = { device_code: "d", user_code: "A", expires_in: 900 };
 const REQUEST = { clientId: CLIENT_ID, scopes: ["User.Read"] };
 
 describe("lib/oauth/device_code with Entra", () => {
-  let entra: FakeEntra, provider: Provider, time: number, waited: number[];
+  const entra = useEntra();
+  let provider: Provider, time: number, waited: number[];
 
   beforeAll(async () => {
-    entra = await FakeEntra.start();
     provider = await findProvider(parseAuthority("https://login.microsoftonline.com/common"), entra);
   });
   beforeEach(() => {
-    entra.reset();
     time = Date.now();
     waited = [];
   });
-  afterAll(() => entra[Symbol.asyncDispose]());
 
   /** Time passes as fast as it is waited for, and `then` happens in the meantime. */
   const http = (then: (times: number) => void = () => {}): HttpOptions => ({

@@ -1,11 +1,11 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { finishAuthorization, startAuthorization } from "../../../lib/oauth/authorization_code.ts";
 import { findProvider } from "../../../lib/oauth/provider.ts";
-import { FakeEntra, jwt, TENANT } from "../../fakes/fake_entra.ts";
-import { expectNoSecret, failure, rejection } from "../../fixture.ts";
+import { jwt, TENANT } from "../../fakes/fake_entra.ts";
+import { CLIENT_ID, expectNoSecret, failure, rejection, useEntra } from "../../fixture.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555", REDIRECT_URI = "http://localhost";
+const REDIRECT_URI = "http://localhost";
 const B2C = "https://contoso.b2clogin.com/contoso.onmicrosoft.com/b2c_1_signin";
 
 /** A fetch that has one document for all, and counts. */
@@ -56,12 +56,7 @@ test.each([
 });
 
 describe("findProvider() at Microsoft's other servers", () => {
-  let entra: FakeEntra;
-  beforeAll(async () => {
-    entra = await FakeEntra.start();
-  });
-  beforeEach(() => entra.reset());
-  afterAll(() => entra[Symbol.asyncDispose]());
+  const entra = useEntra();
 
   test.each([
     [B2C, `https://contoso.b2clogin.com/${TENANT}/v2.0/`],

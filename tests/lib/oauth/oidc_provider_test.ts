@@ -1,29 +1,27 @@
 // The protocol against a real OpenID provider, oidc-provider, on loopback.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { PublicClientApplication } from "../../../lib/application.ts";
 import { parseAuthority, redirectPath } from "../../../lib/authority.ts";
 import { finishAuthorization, startAuthorization } from "../../../lib/oauth/authorization_code.ts";
 import { pollDeviceCode, startDeviceCode } from "../../../lib/oauth/device_code.ts";
 import { type AuthorizationRequest, findProvider, type Provider } from "../../../lib/oauth/provider.ts";
 import { refreshTokens } from "../../../lib/oauth/token_endpoint.ts";
-import { expectNoSecret, failure, rejection } from "../../fixture.ts";
+import { expectNoSecret, failure, rejection, useStage } from "../../fixture.ts";
 import { isRedirectOf, type Landing, ScriptedBrowser } from "../../tools/scripted_browser.ts";
-import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
 
 const REDIRECT_URI = "http://127.0.0.1:4711/signed-in";
 const SCOPES = ["api.read"];
 
 describe("lib/oauth with oidc-provider", () => {
-  let server: OidcProvider, provider: Provider;
+  const stage = useStage({ provider: true });
+  let provider: Provider;
 
   beforeAll(async () => {
-    server = await startOidcProvider();
-    provider = await findProvider(parseAuthority(server.url), {});
+    provider = await findProvider(parseAuthority(stage.provider.url), {});
   });
-  afterAll(() => server[Symbol.asyncDispose]());
 
   function request(more: Partial<AuthorizationRequest> = {}): AuthorizationRequest {
-    return { clientId: server.clientId, scopes: SCOPES, redirectUri: REDIRECT_URI, ...more };
+    return { clientId: stage.provider.clientId, scopes: SCOPES, redirectUri: REDIRECT_URI, ...more };
   }
 
   async function signIn(more: Partial<AuthorizationRequest> = {}, browser = new ScriptedBrowser()) {
@@ -37,22 +35,22 @@ describe("lib/oauth with oidc-provider", () => {
 
   test("findProvider() finds the endpoints that the provider publishes", () => {
     expect(provider.server).toMatchObject({
-      issuer: server.url,
-      authorization_endpoint: `${server.url}/auth`,
-      token_endpoint: `${server.url}/token`,
-      device_authorization_endpoint: `${server.url}/device/auth`,
+      issuer: stage.provider.url,
+      authorization_endpoint: `${stage.provider.url}/auth`,
+      token_endpoint: `${stage.provider.url}/token`,
+      device_authorization_endpoint: `${stage.provider.url}/device/auth`,
     });
   });
 
   test("getAuthorizationRequestUrl() finds where to consent at", async () => {
-    await using app = new PublicClientApplication({ clientId: server.clientId, authority: server.url });
+    await using app = new PublicClientApplication({ clientId: stage.provider.clientId, authority: stage.provider.url });
     const url = new URL(await app.getAuthorizationRequestUrl({ scopes: SCOPES }));
-    expect(url.origin + url.pathname).toBe(`${server.url}/auth`);
+    expect(url.origin + url.pathname).toBe(`${stage.provider.url}/auth`);
     expect(Object.fromEntries(url.searchParams)).toMatchObject({
       ...{
-        client_id: server.clientId,
+        client_id: stage.provider.clientId,
         response_type: "code",
-        redirect_uri: `http://127.0.0.1${redirectPath(server.url)}`,
+        redirect_uri: `http://127.0.0.1${redirectPath(stage.provider.url)}`,
       },
       scope: "api.read openid profile offline_access",
     });
@@ -69,13 +67,17 @@ describe("lib/oauth with oidc-provider", () => {
       account: {
         homeAccountId: "jane",
         localAccountId: "jane",
-        environment: new URL(server.url).host,
+        environment: new URL(stage.provider.url).host,
         username: "jane@contoso.com",
         name: "Jane Doe",
       },
     });
     expect(result.scopes).toEqual(expect.arrayContaining(["api.read", "openid", "offline_access"]));
-    expect(result.idTokenClaims).toMatchObject({ iss: server.url, aud: server.clientId, nonce: flow.nonce });
+    expect(result.idTokenClaims).toMatchObject({
+      iss: stage.provider.url,
+      aud: stage.provider.clientId,
+      nonce: flow.nonce,
+    });
     expect(result.expiresOn.getTime()).toBeGreaterThan(Date.now());
     expect(refreshToken).toBeTruthy();
   });
@@ -163,7 +165,7 @@ describe("lib/oauth with oidc-provider", () => {
   test("refreshTokens() gives a new token and a new refresh token, and the old one is good no more", async () => {
     const { flow, landing } = await signIn();
     const first = await finishAuthorization(provider, flow, landing.parameters);
-    const asked = { clientId: server.clientId, scopes: SCOPES, account: first.result.account };
+    const asked = { clientId: stage.provider.clientId, scopes: SCOPES, account: first.result.account };
     const second = await refreshTokens(provider, { ...asked, refreshToken: first.refreshToken! }, {});
     expect(second.result.accessToken).not.toBe(first.result.accessToken);
     expect(second.result.account).toEqual(first.result.account);
@@ -179,7 +181,7 @@ describe("lib/oauth with oidc-provider", () => {
     const reply = await finishAuthorization(provider, flow, landing.parameters);
     const error = await failure(
       refreshTokens(provider, {
-        clientId: server.clientId,
+        clientId: stage.provider.clientId,
         scopes: ["api.write"],
         refreshToken: reply.refreshToken!,
       }, {}),
@@ -190,7 +192,7 @@ describe("lib/oauth with oidc-provider", () => {
 
   test("finishAuthorization() says which scopes were refused", async () => {
     const flow = await startAuthorization(provider, request());
-    const refused = new URLSearchParams({ error: "invalid_scope", state: flow.state, iss: server.url });
+    const refused = new URLSearchParams({ error: "invalid_scope", state: flow.state, iss: stage.provider.url });
     expect(await failure(finishAuthorization(provider, flow, refused))).toMatchObject({
       code: "configuration",
       hint: expect.stringContaining("these: api.read openid profile offline_access"),
@@ -198,8 +200,8 @@ describe("lib/oauth with oidc-provider", () => {
   });
 
   test("a person signs in on another device", async () => {
-    const code = await startDeviceCode(provider, { clientId: server.clientId, scopes: SCOPES });
-    expect(code.verificationUri).toBe(`${server.url}/device`);
+    const code = await startDeviceCode(provider, { clientId: stage.provider.clientId, scopes: SCOPES });
+    expect(code.verificationUri).toBe(`${stage.provider.url}/device`);
     expect(code.message).toContain(code.userCode);
     const asked: number[] = [];
     const wait = async (milliseconds: number) => {

@@ -1,31 +1,28 @@
 // The refresh of tokens at Microsoft Entra ID, played by a fake.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { finishAuthorization, startAuthorization } from "../../../lib/oauth/authorization_code.ts";
 import type { HttpOptions } from "../../../lib/oauth/fetch.ts";
 import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
 import { type RefreshRequest, refreshTokens, type TokenReply } from "../../../lib/oauth/token_endpoint.ts";
-import { FakeEntra, JANE, TENANT } from "../../fakes/fake_entra.ts";
-import { expectNoSecret, failure } from "../../fixture.ts";
+import { JANE, TENANT } from "../../fakes/fake_entra.ts";
+import { CLIENT_ID, expectNoSecret, failure, useEntra } from "../../fixture.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const FAMILY_MEMBER = "22222222-2222-4333-8444-555555555555";
 const OTHER_TENANT = "6babcaad-604b-40ac-a9d7-9fd97c0b779f";
 
 describe("lib/oauth/token_endpoint with Entra", () => {
-  let entra: FakeEntra, provider: Provider, first: TokenReply, waited: number[];
+  const entra = useEntra();
+  let provider: Provider, first: TokenReply, waited: number[];
 
   beforeAll(async () => {
-    entra = await FakeEntra.start();
     provider = await findProvider(parseAuthority("https://login.microsoftonline.com/common"), entra);
   });
   beforeEach(async () => {
-    entra.reset();
     waited = [];
     first = await signIn();
     entra.requests.length = 0;
   });
-  afterAll(() => entra[Symbol.asyncDispose]());
 
   async function signIn(): Promise<TokenReply> {
     const redirectUri = "http://localhost";
