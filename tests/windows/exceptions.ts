@@ -62,7 +62,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: "it is about POSIX' signals, process groups and named pipes",
   },
   { suites: ["lib/runtime/browser_contract.ts"], why: SHELLS },
-  { suites: ["lib/runtime/permission_test.ts", "lib/files/file_permission_test.ts"], why: SHELLS },
+  { suites: ["lib/permissions_test.ts"], why: SHELLS },
   { suites: ["lib/files/placed_file_test.ts", "lib/files/private_folder_test.ts"], why: MODES },
   { suites: ["lib/files/known_file_contract.ts"], test: /that others can write/, why: MODES },
   { suites: ["bin/commands/kube/kube_install_test.ts"], test: /folder that others can write/, why: MODES },
@@ -78,7 +78,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: "it makes a loop of symbolic links, which take a privilege on Windows",
   },
   { suites: ["lib/files/user_folders_contract.ts"], why: "it is about XDG's folders" },
-  { suites: ["lib/files/file_failure_test.ts"], test: /by number/, why: "the numbers are Linux'" },
+  { suites: ["lib/files/files_test.ts"], test: /by number/, why: "the numbers are Linux'" },
   {
     suites: [
       "lib/http/endpoint_contract.ts",
@@ -136,7 +136,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     isWineOnly: true,
   },
   {
-    suites: ["lib/runtime/own_command_test.ts"],
+    suites: ["lib/runtime/installation_test.ts"],
     test: /from the network/,
     why: "it plays JSR's registry with a cache folder of Deno's, which Deno under Wine does not make",
     isWineOnly: true,
@@ -154,11 +154,12 @@ export const EXCEPTIONS: readonly Exception[] = [
     suites: [
       ...["browser_host/browser_install", "browser_sign_in", "failure_report", "renewal"]
         .map((suite) => `bin/${suite}_test.ts`),
-      ...["bin/commands/serve/serve_test.ts", "lib/broker/msalruntime_library_test.ts"],
+      "bin/commands/serve/serve_test.ts",
     ],
     why: "they start shell scripts, or play Linux' broker; Windows' own suite starts the command line",
   },
-  { suites: ["lib/dbus/open_session_bus_test.ts"], why: "Windows has no session bus" },
+  { suites: ["lib/broker/msalruntime_addon_test.ts"], test: /openMsalRuntime\(\) on/, why: "it starts shell scripts" },
+  { suites: ["lib/dbus/open_test.ts"], test: /openSessionBus/, why: "Windows has no session bus" },
   { suites: ["lib/http/loopback_test.ts"], why: "it takes the address ::1 away in a network namespace" },
   { suites: ["lib/cache/file_store_test.ts"], test: /for this user alone/, why: MODES },
   {

@@ -12,16 +12,22 @@ import {
   describeEncryptionKey,
   type EncryptionKeyOptions,
   findEncryptionKey,
+  type KeyRecord,
   openEncryptionKey,
+  readKey,
+  readKeyRecord,
+  writeKeyRecord,
 } from "../../../lib/cache/encryption_key.ts";
+import { encodeBase64 } from "../../../lib/encoding.ts";
 import { withLock } from "../../../lib/files/lock.ts";
 import { PROMPT_MS } from "../../../lib/keyring/secret_service.ts";
 import { startAnsweringPeer } from "../../fakes/answering_peer.ts";
 import { type KeyringPrompter, startKeyringPrompter } from "../../fakes/keyring_prompter.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { addPrivateKeyring, killKeyring, lockKeyring } from "../../fakes/private_keyring.ts";
-import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
 import { expectNoSecret, failure } from "../../fixture.ts";
+import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
+import { denoRun, LEAST_PERMISSIONS } from "../../tools/deno_command.ts";
 import { fastClock, standingClock } from "../../tools/test_clocks.ts";
 
 const COLLECTION = "/org/freedesktop/secrets/collection/login";
@@ -36,18 +42,21 @@ const prompters: KeyringPrompter[] = [];
 const peers: { stop(): void }[] = [];
 let lines: string[];
 
-beforeEach(async () => {
-  daemon = await startPrivateBus();
-  folder = join(daemon.directory, "cache");
-  lines = [];
-  process.env.DBUS_SESSION_BUS_ADDRESS = daemon.address;
-});
+/** Gives each test of a group a bus and a folder of its own. */
+function useBus(): void {
+  beforeEach(async () => {
+    daemon = await startPrivateBus();
+    folder = join(daemon.directory, "cache");
+    lines = [];
+    process.env.DBUS_SESSION_BUS_ADDRESS = daemon.address;
+  });
 
-afterEach(async () => {
-  for (const peer of peers.splice(0)) peer.stop();
-  await Promise.all(prompters.splice(0).map((prompter) => prompter.kill()));
-  await daemon.stop();
-});
+  afterEach(async () => {
+    for (const peer of peers.splice(0)) peer.stop();
+    await Promise.all(prompters.splice(0).map((prompter) => prompter.kill()));
+    await daemon.stop();
+  });
+}
 
 const log: EncryptionKeyOptions["log"] = (level, message) => void lines.push(`${level} ${message}`);
 const open = (options: EncryptionKeyOptions = {}) => openEncryptionKey(folder, { log, ...options });
@@ -80,6 +89,8 @@ async function addLockedKey(answers: Parameters<typeof startKeyringPrompter>[1])
 }
 
 describe("openEncryptionKey()", () => {
+  useBus();
+
   test("puts a new key into an open keyring, and finds it there", async () => {
     await addPrivateKeyring(daemon, "unlocked");
     const key = await open();
@@ -361,6 +372,8 @@ describe("openEncryptionKey()", () => {
 });
 
 describe("findEncryptionKey()", () => {
+  useBus();
+
   test("makes nothing, and does not start the keyring, when there is no key", async () => {
     await daemon.addService("org.freedesktop.secrets", ["/usr/bin/touch", join(daemon.directory, "started")]);
     expect(await find()).toBeUndefined();
@@ -542,6 +555,8 @@ async function storeElsewhere(id: string, text: string): Promise<void> {
 }
 
 describe("describeEncryptionKey()", () => {
+  useBus();
+
   test.each(
     [
       ["unlocked", "secret-service", undefined],
@@ -604,6 +619,8 @@ describe("describeEncryptionKey()", () => {
 });
 
 describe("a key", () => {
+  useBus();
+
   test("is in no log line, no inspection and no JSON", async () => {
     await addPrivateKeyring(daemon, "unlocked");
     const keys = [await open(), await openEncryptionKey(join(daemon.directory, "file"), { log, keyLocation: "file" })];
@@ -622,5 +639,124 @@ describe("a key", () => {
       for (const secret of secrets) expect(shown).not.toContain(secret);
       expectNoSecret(error, ...secrets);
     }
+  });
+});
+
+const ID = "0b6e6f5e-5c1a-4a52-9d3e-0f1de8a3c111", WHY = "it is there and can be used";
+const KEY = encodeBase64(new Uint8Array(32).fill(7));
+const RECORDS: readonly KeyRecord[] = [
+  { id: ID, why: WHY, place: "secret-service", collection: "/org/freedesktop/secrets/collection/login" },
+  { id: ID, why: WHY, place: "keychain" },
+  { id: ID, why: WHY, place: "dpapi", protected: "AQAAANCMnd8BFdERjHoAwE/Cl+s=" },
+  { id: ID, why: WHY, place: "file", key: KEY },
+];
+const bytes = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+
+describe("writeKeyRecord(), readKeyRecord()", () => {
+  test.each(RECORDS.map((record) => [record.place, record] as const))(
+    "keep what is known of a key: %s",
+    (_, record) => {
+      expect(readKeyRecord(writeKeyRecord(record))).toEqual(record);
+    },
+  );
+});
+
+describe("readKeyRecord()", () => {
+  test("takes what others put beside it for nothing", () => {
+    expect(readKeyRecord(bytes({ ...RECORDS[1], more: [1, 2] }))).toEqual(RECORDS[1]!);
+  });
+
+  test("knows a place of a later version from damage", () => {
+    expect(readKeyRecord(bytes({ id: ID, why: WHY, place: "tpm" }))).toBe("unknown_place");
+  });
+
+  test("lets no control character through to people", () => {
+    expect(readKeyRecord(bytes({ ...RECORDS[1], why: "a\u001b[31m\nb" }))).toMatchObject({ why: "a [31m b" });
+    expect(readKeyRecord(bytes({ ...RECORDS[1], why: 7 }))).toMatchObject({ why: "" });
+  });
+
+  test.each([
+    ["no id", { ...RECORDS[1], id: undefined }],
+    ["an id that is none", { ...RECORDS[1], id: "../x" }],
+    ["no place", { ...RECORDS[1], place: undefined }],
+    ["a place that is a number", { ...RECORDS[1], place: 1 }],
+    ["no keyring", { ...RECORDS[0], collection: undefined }],
+    ["a keyring that is no path", { ...RECORDS[0], collection: "login" }],
+    ["a keyring that is the root", { ...RECORDS[0], collection: "/" }],
+    ["nothing protected", { ...RECORDS[2], protected: "" }],
+    ["what is protected and no base64", { ...RECORDS[2], protected: "'); Remove-Item" }],
+    ["no key", { ...RECORDS[3], key: undefined }],
+    ["a short key", { ...RECORDS[3], key: encodeBase64(new Uint8Array(31)) }],
+    ["a long key", { ...RECORDS[3], key: encodeBase64(new Uint8Array(33)) }],
+    ["a key that is no base64", { ...RECORDS[3], key: "?".repeat(44) }],
+    ["a list", [RECORDS[1]]],
+    ["a text", "x"],
+  ])("takes it for damaged: %s", (_, value) => {
+    expect(readKeyRecord(bytes(value))).toBeUndefined();
+  });
+
+  test("takes what is not UTF-8 for damaged, and an id in capitals for the same id", () => {
+    const text = new TextDecoder().decode(writeKeyRecord({ ...RECORDS[1]!, why: "\u00ff" }));
+    expect(readKeyRecord(Uint8Array.from(text, (character) => character.charCodeAt(0)))).toBeUndefined();
+    expect(readKeyRecord(bytes({ ...RECORDS[1], id: ID.toUpperCase() }))).toEqual(RECORDS[1]!);
+  });
+
+  test("takes any cut of it for damaged", () => {
+    for (const record of RECORDS) {
+      const whole = writeKeyRecord(record);
+      for (let end = 0; end < whole.length - 2; end++) expect(readKeyRecord(whole.subarray(0, end))).toBeUndefined();
+    }
+  });
+
+  test("takes any bytes", () => {
+    for (let round = 0; round < 500; round++) {
+      expect(readKeyRecord(crypto.getRandomValues(new Uint8Array(round)))).toBeUndefined();
+    }
+    expect(readKeyRecord(new TextEncoder().encode("[".repeat(100_000)))).toBeUndefined();
+  });
+});
+
+describe("readKey()", () => {
+  test("are each other's reverse", () => {
+    for (let round = 0; round < 100; round++) {
+      const key = crypto.getRandomValues(new Uint8Array(32));
+      expect(readKey(encodeBase64(key))).toEqual(key);
+    }
+  });
+});
+
+// The key of the token cache on Deno, with no more permissions than it takes, and with fewer.
+
+/** Runs a program that opens the key, and may use the folder. */
+async function openKey(...permissions: readonly string[]) {
+  const [deno, ...args] = denoRun(), program = fileURLToPath(new URL("key_program.ts", import.meta.url));
+  const files = [`--allow-read=${folder}`, `--allow-write=${folder}`, "--allow-sys=uid"];
+  const { stdout } = await promisify(execFile)(deno!, [...args, ...files, ...permissions, program, folder], {
+    env: { ...process.env, DBUS_SESSION_BUS_ADDRESS: daemon.address },
+  });
+  return JSON.parse(stdout);
+}
+
+describe("openEncryptionKey() on Deno", () => {
+  useBus();
+  beforeEach(() => addPrivateKeyring(daemon, "unlocked"));
+
+  test("needs for the keyring what a broker needs", async () => {
+    expect(await openKey(...LEAST_PERMISSIONS)).toMatchObject({ place: "secret-service" });
+  });
+
+  test.each(
+    [
+      ["the bus' address", [], "DBUS_SESSION_BUS_ADDRESS"],
+      ["any way to the bus", ["--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR"], "Deno may not"],
+    ] as const,
+  )("puts the key into a file without %s, and says why", async (_, permissions, says) => {
+    expect(await openKey(...permissions)).toMatchObject({ place: "file", why: expect.stringContaining(says) });
+  });
+
+  test("says which permission is missing for a key that is in the keyring", async () => {
+    const { id } = await openKey(...LEAST_PERMISSIONS), failure = await openKey();
+    expect(failure).toMatchObject({ code: "missing_dependency", hint: expect.stringContaining("--allow-ffi=") });
+    expect(await openKey(...LEAST_PERMISSIONS)).toMatchObject({ id });
   });
 });

@@ -1,11 +1,15 @@
 // Sign-ins at Microsoft Entra ID, played by a fake, and the attacks on them.
-import { describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { inspect } from "node:util";
-import { parseAuthority } from "../../../lib/authority.ts";
+import { PublicClientApplication } from "../../../lib/application.ts";
+import { parseAuthority, redirectPath } from "../../../lib/authority.ts";
 import { finishAuthorization, isAnswerTo, startAuthorization } from "../../../lib/oauth/authorization_code.ts";
-import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
+import { pollDeviceCode, startDeviceCode } from "../../../lib/oauth/device_code.ts";
+import { type AuthorizationRequest, findProvider, type Provider } from "../../../lib/oauth/provider.ts";
+import { refreshTokens } from "../../../lib/oauth/token_endpoint.ts";
 import { JANE, jwt, TENANT } from "../../fakes/fake_entra.ts";
-import { CLIENT_ID, expectNoSecret, failure, rejection, useEntra } from "../../fixture.ts";
+import { CLIENT_ID, expectNoSecret, failure, rejection, useEntra, useStage } from "../../fixture.ts";
+import { isRedirectOf, type Landing, ScriptedBrowser } from "../../tools/scripted_browser.ts";
 
 const OTHER_TENANT = "6babcaad-604b-40ac-a9d7-9fd97c0b779f";
 const CONSUMERS = "9188040d-6c67-4c5b-b112-36a304b66dad";
@@ -253,22 +257,6 @@ describe("lib/oauth/authorization_code with Entra", () => {
     expect(isAnswerTo(flow, answer)).toBe(true);
   });
 
-  test("an answer that is replayed is refused", async () => {
-    const provider = await providerOf(), { url, flow } = await start(provider), answer = entra.authorize(url);
-    await finishAuthorization(provider, flow, answer, entra);
-    const error = await failure(finishAuthorization(provider, flow, answer, entra));
-    expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant", errorCodes: [54005] });
-    expectNoSecret(error, answer.get("code")!, flow.codeVerifier);
-  });
-
-  test("a code that was injected from another's sign-in is refused", async () => {
-    const provider = await providerOf(), own = await start(provider), victims = await start(provider);
-    const answer = entra.authorize(own.url);
-    answer.set("code", entra.authorize(victims.url).get("code")!);
-    const error = await failure(finishAuthorization(provider, own.flow, answer, entra));
-    expect(error).toMatchObject({ code: "interaction_required", errorCodes: [501481] });
-  });
-
   test.each([
     ["https://id.contoso.com", false],
     [`https://login.microsoftonline.com/${TENANT}/v2.0`, true],
@@ -380,4 +368,169 @@ describe("lib/oauth/authorization_code with Entra", () => {
     expect(await rejection(call)).toBe(reason);
     expect(entra.requests).toEqual([]);
   });
+});
+
+// The protocol against a real OpenID provider, oidc-provider, on loopback.
+
+const REDIRECT_URI = "http://127.0.0.1:4711/signed-in";
+const SCOPES = ["api.read"];
+
+describe("lib/oauth with oidc-provider", () => {
+  const stage = useStage({ provider: true });
+  let provider: Provider;
+
+  beforeAll(async () => {
+    provider = await findProvider(parseAuthority(stage.provider.url), {});
+  });
+
+  function request(more: Partial<AuthorizationRequest> = {}): AuthorizationRequest {
+    return { clientId: stage.provider.clientId, scopes: SCOPES, redirectUri: REDIRECT_URI, ...more };
+  }
+
+  async function signIn(more: Partial<AuthorizationRequest> = {}, browser = new ScriptedBrowser()) {
+    const flow = await startAuthorization(provider, request(more)), { authUri: url } = flow;
+    return { url, flow, landing: await land(url, browser) };
+  }
+
+  async function land(url: string, browser: ScriptedBrowser): Promise<Landing> {
+    return await browser.open(url, isRedirectOf(url), { login: "jane", password: "x" });
+  }
+
+  test("getAuthorizationRequestUrl() finds where to consent at", async () => {
+    await using app = new PublicClientApplication({ clientId: stage.provider.clientId, authority: stage.provider.url });
+    const url = new URL(await app.getAuthorizationRequestUrl({ scopes: SCOPES }));
+    expect(url.origin + url.pathname).toBe(`${stage.provider.url}/auth`);
+    expect(Object.fromEntries(url.searchParams)).toMatchObject({
+      ...{
+        client_id: stage.provider.clientId,
+        response_type: "code",
+        redirect_uri: `http://127.0.0.1${redirectPath(stage.provider.url)}`,
+      },
+      scope: "api.read openid profile offline_access",
+    });
+  });
+
+  test("a person signs in, and the answer is posted", async () => {
+    const { flow, landing } = await signIn();
+    expect(landing.method).toBe("POST");
+    const { result, refreshToken } = await finishAuthorization(provider, flow, landing.parameters);
+    expect(result).toMatchObject({
+      tokenType: "Bearer",
+      source: "identity_provider",
+      correlationId: flow.correlationId,
+      account: {
+        homeAccountId: "jane",
+        localAccountId: "jane",
+        environment: new URL(stage.provider.url).host,
+        username: "jane@contoso.com",
+        name: "Jane Doe",
+      },
+    });
+    expect(result.scopes).toEqual(expect.arrayContaining(["api.read", "openid", "offline_access"]));
+    expect(result.idTokenClaims).toMatchObject({
+      iss: stage.provider.url,
+      aud: stage.provider.clientId,
+      nonce: flow.nonce,
+    });
+    expect(result.expiresOn.getTime()).toBeGreaterThan(Date.now());
+    expect(refreshToken).toBeTruthy();
+  });
+
+  test("an answer that is replayed is refused", async () => {
+    const { flow, landing } = await signIn();
+    await finishAuthorization(provider, flow, landing.parameters);
+    const error = await failure(finishAuthorization(provider, flow, landing.parameters));
+    expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
+    expectNoSecret(error, landing.parameters.get("code")!, flow.codeVerifier);
+  });
+
+  test("a code that was injected with its verifier is refused by the nonce", async () => {
+    const victims = await signIn(), own = await signIn();
+    const injected = new URLSearchParams(own.landing.parameters);
+    injected.set("code", victims.landing.parameters.get("code")!);
+    const error = await failure(
+      finishAuthorization(provider, { ...own.flow, codeVerifier: victims.flow.codeVerifier }, injected),
+    );
+    expect(error).toMatchObject({ code: "invalid_response" });
+    expect(error.message).toContain("nonce");
+    expectNoSecret(error, own.flow.nonce, victims.flow.nonce);
+  });
+
+  test("an answer of another issuer is refused, and one that should name it and does not", async () => {
+    const { flow, landing } = await signIn();
+    const mixed = new URLSearchParams(landing.parameters);
+    mixed.set("iss", "https://id.contoso.com");
+    expect((await failure(finishAuthorization(provider, flow, mixed))).code).toBe("invalid_response");
+    mixed.delete("iss");
+    expect((await failure(finishAuthorization(provider, flow, mixed))).code).toBe("invalid_response");
+    const reply = await finishAuthorization(provider, flow, landing.parameters); // the code was not spent
+    expect(reply.result.accessToken).toBeTruthy();
+  });
+
+  test("a redirect URI other than the flow's is refused", async () => {
+    const { flow, landing } = await signIn();
+    const error = await failure(
+      finishAuthorization(provider, { ...flow, redirectUri: "http://127.0.0.1:4712/signed-in" }, landing.parameters),
+    );
+    expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
+  });
+
+  test("refreshTokens() gives a new token and a new refresh token, and the old one is good no more", async () => {
+    const { flow, landing } = await signIn();
+    const first = await finishAuthorization(provider, flow, landing.parameters);
+    const asked = { clientId: stage.provider.clientId, scopes: SCOPES, account: first.result.account };
+    const second = await refreshTokens(provider, { ...asked, refreshToken: first.refreshToken! }, {});
+    expect(second.result.accessToken).not.toBe(first.result.accessToken);
+    expect(second.result.account).toEqual(first.result.account);
+    expect(second.refreshToken).toBeTruthy();
+    expect(second.refreshToken).not.toBe(first.refreshToken);
+    const error = await failure(refreshTokens(provider, { ...asked, refreshToken: first.refreshToken! }, {}));
+    expect(error).toMatchObject({ code: "interaction_required", error: "invalid_grant" });
+    expectNoSecret(error, first.refreshToken!);
+  });
+
+  test("refreshTokens() for more than the person granted needs the person, and says for what", async () => {
+    const { flow, landing } = await signIn({ scopes: ["api.read"], prompt: "consent" });
+    const reply = await finishAuthorization(provider, flow, landing.parameters);
+    const error = await failure(
+      refreshTokens(provider, {
+        clientId: stage.provider.clientId,
+        scopes: ["api.write"],
+        refreshToken: reply.refreshToken!,
+      }, {}),
+    );
+    const hint = expect.stringContaining("acquireTokenInteractive with these scopes");
+    expect(error).toMatchObject({ code: "interaction_required", error: "invalid_scope", hint });
+  });
+
+  test("finishAuthorization() says which scopes were refused", async () => {
+    const flow = await startAuthorization(provider, request());
+    const refused = new URLSearchParams({ error: "invalid_scope", state: flow.state, iss: stage.provider.url });
+    expect(await failure(finishAuthorization(provider, flow, refused))).toMatchObject({
+      code: "configuration",
+      hint: expect.stringContaining("these: api.read openid profile offline_access"),
+    });
+  });
+
+  test("a person signs in on another device", async () => {
+    const code = await startDeviceCode(provider, { clientId: stage.provider.clientId, scopes: SCOPES });
+    expect(code.verificationUri).toBe(`${stage.provider.url}/device`);
+    expect(code.message).toContain(code.userCode);
+    const asked: number[] = [];
+    const wait = async (milliseconds: number) => {
+      asked.push(milliseconds);
+      // The provider is asked once before the person has typed the code.
+      if (asked.length === 2) await typeCode(code.verificationUriComplete!);
+    };
+    const { result } = await pollDeviceCode(provider, code, { wait });
+    expect(asked).toEqual([5000, 5000]);
+    expect(result.account.username).toBe("jane@contoso.com");
+    const error = await failure(pollDeviceCode(provider, code, { wait: () => Promise.resolve() }));
+    expect(error.error).toBe("invalid_grant");
+  });
+
+  async function typeCode(url: string): Promise<void> {
+    const end = await rejection(new ScriptedBrowser().open(url, () => false, { login: "jane", password: "x" }));
+    expect(end.message).toContain("Sign-in Success");
+  }
 });

@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { quoteCommand, shellWord } from "../../../lib/runtime/host.ts";
+import { currentRuntime, isAtLeast, quoteCommand, shellWord } from "../../../lib/runtime/host.ts";
 
 /** What a server, or whoever named a folder, can write to have a command of theirs run. */
 const HOSTILE: readonly string[] = [
@@ -101,4 +101,22 @@ test("quoteCommand() joins a value that looks like an option to its own", () => 
   const command = (system: string) => quoteCommand(["latchkey", "login", ["--account", "--store=memory@x"]], system);
   expect(command("linux")).toBe("latchkey login --account=--store=memory@x");
   expect(command("win32")).toBe('latchkey login "--account=--store=memory@x"');
+});
+
+test("currentRuntime() is Bun here", () => {
+  expect(currentRuntime()).toEqual({ name: "Bun", version: Bun.version, oldest: "1.3" });
+});
+
+test.each([
+  ["2.6", "2.6", true],
+  ["2.6.10", "2.6", true],
+  ["2.10.0", "2.6", true],
+  ["3.0.0", "2.6", true],
+  ["22.18.0", "22.18", true],
+  ["1.3.0-canary.1", "1.3", true],
+  ["2.5.9", "2.6", false],
+  ["1.46.0", "2.6", false],
+  ["22.9.0", "22.18", false],
+])("isAtLeast() of %s and %s is %p", (version, oldest, is) => {
+  expect(isAtLeast(version, oldest)).toBe(is);
 });

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { moduleWord, withoutFiles } from "../../../lib/runtime/installation.ts";
+import { moduleWord, packageFoldersAbove, withoutFiles } from "../../../lib/runtime/installation.ts";
 import { makeHostileFolder } from "../../fakes/hostile_folder.ts";
 import { findTool } from "../../tools/find_tool.js";
 
@@ -91,4 +91,24 @@ test("ownCommand() of a program from the network has Deno read nothing of the cu
   } finally {
     rmSync(cache, { recursive: true });
   }
+});
+
+test.each([
+  ["/app/src/main.ts", ["/app/src/node_modules/@a/b", "/app/node_modules/@a/b", "/node_modules/@a/b"]],
+  ["/main.ts", ["/node_modules/@a/b"]],
+  ["C:\\app\\src\\main.ts", ["C:\\app\\src\\node_modules\\@a\\b", "C:\\app\\node_modules\\@a\\b"]],
+  ["C:\\main.ts", []],
+  ["\\\\server\\share\\app\\main.ts", ["\\\\server\\share\\app\\node_modules\\@a\\b"]],
+  [
+    "/app/node_modules/@latchkey/latchkey/dist/x.js",
+    [
+      "/app/node_modules/@latchkey/latchkey/dist/node_modules/@a/b",
+      "/app/node_modules/@latchkey/latchkey/node_modules/@a/b",
+      "/app/node_modules/@latchkey/node_modules/@a/b",
+      "/app/node_modules/@a/b",
+      "/node_modules/@a/b",
+    ],
+  ],
+])("packageFoldersAbove(%j) is where Node looks", (file, folders) => {
+  expect(packageFoldersAbove(file, "@a/b")).toEqual(folders);
 });
