@@ -1,15 +1,20 @@
 // redisStore at a real Redis server that is not well, by each client library that this runtime has.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { Redis } from "ioredis";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { createClient } from "redis";
+import { fileURLToPath } from "node:url";
+import { Cluster, Redis } from "ioredis";
+import { createClient, createCluster } from "redis";
 import { PublicClientApplication } from "../../../lib/application.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
 import { type RedisClient, redisStore } from "../../../lib/redis.ts";
+import { type AccountInfo, WebApplication, type WebApplicationOptions } from "../../../lib/web.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
+import { CLIENT_ID, expectNoSecret, failure, rejection, useEntra } from "../../fixture.ts";
+import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
 import { browsingPerson } from "../../tools/browsing_person.ts";
-import { expectNoSecret, failure, rejection } from "../../fixture.ts";
-import { type ConnectedRedis, REDIS_CLIENTS } from "../../tools/redis_clients.ts";
+import { type ConnectedRedis, connectNodeRedis, REDIS_CLIENTS } from "../../tools/redis_clients.ts";
 import { startOidcProvider } from "../../tools/start_oidc_provider.ts";
 import { APP, HOST, jane, NOW, reply } from "./sample_replies.ts";
 
@@ -259,3 +264,207 @@ for (const [name, make] of Object.entries(WITH_PASSWORD)) {
     },
   );
 }
+
+// redisStore in many processes at once, as on many machines, at a real Redis server.
+
+const PROCESSES = 5, EACH = 10;
+const NAMES = Array.from({ length: PROCESSES }, (_, number) => `machine${number}`);
+
+let redis: PrivateRedis, connected: ConnectedRedis;
+const machines: ChildProcess[] = [];
+
+beforeAll(async () => {
+  redis = await startPrivateRedis();
+  connected = await connectNodeRedis(redis.socket);
+});
+beforeEach(async () => void await connected.send("FLUSHALL"));
+afterEach(() => machines.splice(0).forEach((machine) => machine.kill("SIGKILL")));
+afterAll(async () => {
+  await connected[Symbol.asyncDispose]();
+  await redis[Symbol.asyncDispose]();
+});
+
+function startMachine(name: string, task: "write" | "renew" | "hold"): ChildProcess {
+  const program = fileURLToPath(new URL("redis_program.ts", import.meta.url));
+  const [command = "", ...words] = [...ownRuntimePath().program(), program, redis.socket, name, task, String(EACH)];
+  const machine = spawn(command, words, {
+    cwd: fileURLToPath(new URL("../../..", import.meta.url)),
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  machines.push(machine);
+  return machine;
+}
+
+/** Waits until a machine has printed something. */
+async function printed(machine: ChildProcess, what: string): Promise<void> {
+  let text = "";
+  for await (const chunk of machine.stdout!.iterator({ destroyOnReturn: false })) {
+    if ((text += chunk).includes(what)) return;
+  }
+  throw new Error(`The machine ended before it said ${what}`);
+}
+
+/** Has all machines do the same at once, up to their ends. */
+async function allAtOnce(task: "write" | "renew"): Promise<void> {
+  const all = NAMES.map((name) => startMachine(name, task));
+  await Promise.all(all.map((machine) => printed(machine, "ready")));
+  await connected.send("RPUSH", "go", ...NAMES);
+  const ends = await Promise.all(all.map(async (machine) => machine.exitCode ?? (await once(machine, "exit"))[0]));
+  expect(ends).toEqual(NAMES.map(() => 0));
+}
+
+test("update() in many processes loses nothing", async () => {
+  await allAtOnce("write");
+  const store = redisStore(connected.client), document = JSON.parse(await store.read("jane") ?? "");
+  const fields = NAMES.flatMap((name) => Array.from({ length: EACH }, (_, number) => `${name}-${number}`));
+  expect(Object.keys(document).toSorted()).toEqual(fields.toSorted());
+  const accounts = (await store.readAccounts()).flatMap((json) => Object.keys(JSON.parse(json).Account ?? {}));
+  expect(accounts.toSorted()).toEqual(fields.toSorted());
+});
+
+test("withLock() in many processes lets one work at a time, so that one renews", async () => {
+  await allAtOnce("renew");
+  expect(await connected.send("GET", "renewals")).toBe("1");
+  const atWork = await connected.send("LRANGE", "at-work", "0", "-1");
+  expect(atWork).toEqual(Array.from({ length: PROCESSES * EACH }, () => "1"));
+  expect(await connected.send("EXISTS", "latchkey:lock:jane")).toBe(0);
+});
+
+test("withLock() has the lock of a process that died once its lease has ended", async () => {
+  const machine = startMachine("holder", "hold");
+  await printed(machine, "ready");
+  await connected.send("RPUSH", "go", "holder");
+  await printed(machine, "holds");
+  machine.kill("SIGKILL");
+  await once(machine, "exit");
+  const holder = () => connected.send("GET", "latchkey:lock:jane");
+  const token = await holder();
+  expect(token).toBeTruthy();
+  await connected.send("PEXPIRE", "latchkey:lock:jane", "1000"); // the end of its lease, which is 15 seconds
+  const own = await redisStore(connected.client).withLock!("jane", holder);
+  expect(own).toBeTruthy();
+  expect(own).not.toBe(token);
+});
+
+// A web app on two machines: two WebApplication objects, each with a connection of its own to one real Redis server.
+
+const SCOPES = ["User.Read"];
+
+// Each request of a browser is a call of its own; in one app object equal ones are one.
+describe("WebApplication on two machines, each with a connection of its own", () => {
+  const entra = useEntra();
+  let other: ConnectedRedis;
+  beforeAll(async () => void (other = await connectNodeRedis(redis.socket)));
+  afterAll(() => other[Symbol.asyncDispose]());
+
+  function machine(number: number, logger?: WebApplicationOptions["logger"]): WebApplication {
+    const cache = redisStore([connected, other][number % 2]!.client);
+    return new WebApplication({ clientId: CLIENT_ID, fetch: entra.fetch, cache, ...(logger && { logger }) });
+  }
+
+  async function signIn(app: WebApplication): Promise<AccountInfo> {
+    const redirectUri = "https://app.contoso.com/signed-in";
+    const { authUri, ...flow } = await app.initiateAuthCodeFlow({ scopes: SCOPES, redirectUri, responseMode: "query" });
+    return (await app.acquireTokenByAuthCodeFlow(flow, entra.authorize(authUri))).account;
+  }
+
+  test("renews a token that ended once, by one of them", async () => {
+    entra.behaviour.reply = { expires_in: 1 };
+    const account = await signIn(machine(0));
+    entra.reset();
+    const numbers = Array.from({ length: 10 }, (_, number) => number);
+    const calls = numbers.map((number) => machine(number).acquireTokenSilent({ scopes: SCOPES, account }));
+    expect(new Set((await Promise.all(calls)).map((token) => token?.accessToken)).size).toBe(1);
+    expect(entra.requests.map(({ parameters }) => parameters.get("grant_type"))).toEqual(["refresh_token"]);
+  });
+
+  test("gives the app a token that cannot be stored, and the log says why", async () => {
+    const lines: string[] = [], app = machine(0, (level, line) => lines.push(`${level} ${line}`));
+    await connected.send("CONFIG", "SET", "maxmemory", "1mb");
+    try {
+      expect((await signIn(app)).username).toBe("jane@contoso.com");
+    } finally {
+      await connected.send("CONFIG", "SET", "maxmemory", "0");
+    }
+    expect(lines).toEqual([expect.stringMatching(/^warn The token could not be stored: .*\(OOM\)$/)]);
+  });
+});
+
+// redisStore at a real cluster of two Redis servers, by the libraries' clients for clusters: no command has keys of two slots.
+
+const SLOTS = 16_384;
+
+interface ClusterClient extends AsyncDisposable {
+  readonly client: RedisClient;
+}
+
+let one: PrivateRedis, other: PrivateRedis;
+beforeAll(async () => {
+  const settings = ["--cluster-enabled", "yes"], onPort = true;
+  one = await startPrivateRedis(settings, { onPort });
+  other = await startPrivateRedis(settings, { onPort });
+  await using first = await connectNodeRedis(one.socket);
+  await using second = await connectNodeRedis(other.socket);
+  await first.send("CLUSTER", "ADDSLOTSRANGE", "0", String(SLOTS / 2 - 1));
+  await second.send("CLUSTER", "ADDSLOTSRANGE", String(SLOTS / 2), String(SLOTS - 1));
+  await first.send("CLUSTER", "MEET", "127.0.0.1", String(other.port), String(other.clusterPort));
+  const isReady = async ({ send }: ConnectedRedis): Promise<boolean> => {
+    const state = String(await send("CLUSTER", "INFO"));
+    return state.includes("cluster_state:ok") && state.includes(`cluster_slots_ok:${SLOTS}`);
+  };
+  while (!await isReady(first) || !await isReady(second)); // the set-up's limit ends it
+});
+afterAll(async () => {
+  await one[Symbol.asyncDispose]();
+  await other[Symbol.asyncDispose]();
+});
+
+const CLUSTERS: Readonly<Record<string, () => Promise<ClusterClient>>> = {
+  "node-redis": async () => {
+    const cluster = createCluster({ rootNodes: [{ url: `redis://127.0.0.1:${one.port}` }] });
+    cluster.on("error", () => {});
+    await cluster.connect();
+    return {
+      client: { sendCommand: (command) => cluster.sendCommand(command[3], false, command) },
+      [Symbol.asyncDispose]: () => Promise.resolve(cluster.destroy()),
+    };
+  },
+  // deno-lint-ignore require-await -- it connects when it is first used
+  ioredis: async () => {
+    const cluster = new Cluster([{ host: "127.0.0.1", port: one.port! }]);
+    return {
+      client: { sendCommand: ([name, ...words]) => cluster.call(name, ...words) },
+      [Symbol.asyncDispose]: () => Promise.resolve(cluster.disconnect()),
+    };
+  },
+};
+
+for (const [name, connect] of Object.entries(CLUSTERS)) {
+  describe(`redisStore with ${name}'s cluster`, () => {
+    let cluster: ClusterClient;
+    beforeAll(async () => void (cluster = await connect()));
+    afterAll(() => cluster[Symbol.asyncDispose]());
+
+    test("does all that a store does", async () => {
+      const store = redisStore(cluster.client, { prefix: `${name}:` }), ids = ["jane", "joe", "{j}ane", "ann"];
+      for (const id of ids) await store.update(id, () => JSON.stringify({ Account: { [id]: {} } }));
+      for (const id of ids) expect(JSON.parse(await store.read(id) ?? "")).toEqual({ Account: { [id]: {} } });
+      const accounts = (await store.readAccounts()).flatMap((json) => Object.keys(JSON.parse(json).Account));
+      expect(accounts.toSorted()).toEqual(ids.toSorted());
+      const place = await store.setAside!("jane", () => true);
+      expect(place).toContain("damaged");
+      expect(await store.read("jane")).toBeUndefined();
+      expect(await store.withLock!("jane", () => Promise.resolve("done"))).toBe("done");
+    });
+  });
+}
+
+test("redisStore at a cluster by a client that does not know says so", async () => {
+  await using first = await connectNodeRedis(one.socket);
+  await using second = await connectNodeRedis(other.socket);
+  const stores = [first, second].map(({ client }) => redisStore(client));
+  const outcomes = await Promise.all(stores.map((store) => store.read("joe").catch((error) => error)));
+  const [error] = outcomes.filter((outcome) => outcome !== undefined);
+  expect(error).toMatchObject({ code: "configuration", message: expect.stringContaining("MOVED") });
+  expect(error.hint).toContain("clusters");
+});

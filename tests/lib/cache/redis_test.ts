@@ -1,19 +1,254 @@
-// redisStore at a real Redis server, by each client library that this runtime has.
+// What redisStore and its parts do without a server.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { createClient, RESP_TYPES } from "redis";
+import { Redis } from "ioredis";
+import { createClient, createClientPool, createCluster, createSentinel, RESP_TYPES } from "redis";
+import { accountsExcerpt } from "../../../lib/cache/changes.ts";
+import { redisFailure } from "../../../lib/cache/redis.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
-import { type RedisClient, redisStore } from "../../../lib/redis.ts";
+import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
+import { type CacheCall, type RedisClient, redisStore, type RedisStoreOptions } from "../../../lib/redis.ts";
 import { type PrivateRedis, startPrivateRedis } from "../../fakes/private_redis.ts";
-import { failure } from "../../fixture.ts";
-import { type ConnectedRedis, REDIS_CLIENTS } from "../../tools/redis_clients.ts";
+import { expectNoSecret, failure, rejection } from "../../fixture.ts";
+import { type ConnectedRedis, connectNodeRedis, REDIS_CLIENTS } from "../../tools/redis_clients.ts";
 import { APP, HOST, jane, john, NOW, reply } from "./sample_replies.ts";
+
+const client = { sendCommand: () => Promise.reject(new Error("It was asked")) };
+const newSentinel = () => createSentinel({ name: "primary", sentinelRootNodes: [] });
+
+describe("redisStore()", () => {
+  test.each<[string, unknown, RegExp]>([
+    ["nothing", undefined, /client\.call/],
+    ["an object", {}, /client\.call/],
+    ["ioredis's client as it is", new Redis({ lazyConnect: true }), /client\.call\(name, \.\.\.words\)/],
+    [
+      "node-redis's cluster as it is",
+      createCluster({ rootNodes: [] }),
+      /client\.sendCommand\(command\[3\], false, command\)/,
+    ],
+    ["node-redis's sentinel as it is", newSentinel(), /client\.sendCommand\(false, command\)/],
+    ["Bun's client as it is", new Bun.RedisClient("redis://127.0.0.1:1"), /client\.send\(name, words\)/],
+  ])("refuses %s, and says what to pass", (_what, wrong, how) => {
+    expect(() => redisStore(wrong as never)).toThrow(TypeError);
+    expect(() => redisStore(wrong as never)).toThrow(how);
+  });
+
+  test("takes node-redis's client and its pool as they are, and its cluster and its sentinel by an arrow function", () => {
+    const cluster = createCluster({ rootNodes: [] }), sentinel = newSentinel();
+    const clients: readonly RedisClient[] = [
+      createClient(),
+      createClientPool(),
+      { sendCommand: (command) => cluster.sendCommand(command[3], false, command) },
+      { sendCommand: (command) => sentinel.sendCommand(false, command) },
+    ];
+    for (const each of clients) expect(redisStore(each)).toBeDefined();
+  });
+
+  test.each<[unknown, ErrorConstructor]>([
+    [{ prefix: 1 }, TypeError],
+    [{ timeToLiveSeconds: "90" }, TypeError],
+    [{ timeToLiveSeconds: 0 }, RangeError],
+    [{ timeToLiveSeconds: 1.5 }, RangeError],
+    [{ timeToLiveSeconds: NaN }, RangeError],
+    [{ timeToLiveSeconds: 2 ** 31 }, RangeError],
+    [{ timeoutMs: null }, TypeError],
+    [{ timeoutMs: -1 }, RangeError],
+    [{ timeoutMs: Infinity }, RangeError],
+  ])("refuses %j", (options, kind) => {
+    expect(() => redisStore(client, options as RedisStoreOptions)).toThrow(kind);
+  });
+
+  test("asks nothing before the first call, and takes options that are undefined for absent", () => {
+    const options = { prefix: undefined, timeToLiveSeconds: undefined, timeoutMs: undefined };
+    expect(Object.keys(redisStore(client, options))).toEqual([
+      "readAccounts",
+      "read",
+      "update",
+      "setAside",
+      "withLock",
+    ]);
+  });
+});
+
+describe("redisFailure()", () => {
+  const script = "ERR Error running script (call to f_0123): @user_script:1: @user_script: 1: -";
+  test.each<[string, LatchkeyErrorCode]>([
+    ["NOAUTH Authentication required.", "configuration"],
+    ["WRONGPASS invalid username-password pair or user is disabled.", "configuration"],
+    ["NOPERM this user has no permissions to run the 'eval' command", "configuration"],
+    ["DENIED Redis is running in protected mode", "configuration"],
+    ["WRONGTYPE Operation against a key holding the wrong kind of value", "configuration"],
+    ["MOVED 3999 127.0.0.1:6381", "configuration"],
+    ["ASK 3999 127.0.0.1:6381", "configuration"],
+    ["CROSSSLOT Keys in request don't hash to the same slot", "configuration"],
+    ["READONLY You can't write against a read only replica.", "temporarily_unavailable"],
+    ["OOM command not allowed when used memory > 'maxmemory'.", "temporarily_unavailable"],
+    ["LOADING Redis is loading the dataset in memory", "temporarily_unavailable"],
+    ["BUSY Redis is busy running a script.", "temporarily_unavailable"],
+    ["MISCONF Redis is configured to save RDB snapshots", "temporarily_unavailable"],
+    ["CLUSTERDOWN Hash slot not served", "temporarily_unavailable"],
+    ["MASTERDOWN Link with MASTER is down", "temporarily_unavailable"],
+    ["NOREPLICAS Not enough good replicas to write.", "temporarily_unavailable"],
+    ["TRYAGAIN Multiple keys request during rehashing of slot", "temporarily_unavailable"],
+    // As Redis 6 has it.
+    [`${script}OOM command not allowed when used memory > 'maxmemory'.`, "temporarily_unavailable"],
+    [`${script}READONLY You can't write against a read only replica.`, "temporarily_unavailable"],
+    ["ERR max number of clients reached", "unexpected"],
+    ["connect ECONNREFUSED 127.0.0.1:6379", "no_network"],
+    ["The client is closed", "no_network"],
+    ["", "no_network"],
+    ["Command timed out", "timed_out"],
+  ])("%s is %s", (message, code) => {
+    const error = redisFailure(new Error(message));
+    expect(error).toMatchObject({ code, hint: expect.any(String) });
+    if (/^[A-Z]{2}/.test(message)) expect(error.message).toMatch(/ \([A-Z]+\)$/);
+  });
+
+  test("tells the name of a failure to connect", () => {
+    class SocketClosedUnexpectedlyError extends Error {}
+    const refused = Object.assign(new Error("connect"), { code: "ECONNREFUSED" });
+    expect(redisFailure(refused).message).toEndWith("(ECONNREFUSED)");
+    expect(redisFailure(new SocketClosedUnexpectedlyError()).message).toEndWith("(SocketClosedUnexpectedlyError)");
+    for (const reason of ["text", undefined, null, 1, Object.create(null)]) {
+      expect(redisFailure(reason).code).toBe("no_network");
+    }
+  });
+
+  test("says no word of the command", () => {
+    const secret = "0.AXkAsecret", command = { name: "EVAL", args: [secret] };
+    const messages = [
+      `ERR unknown command 'EVAL', with args beginning with: '${secret}'`,
+      `Closed while sending ${secret}`,
+    ];
+    for (const message of messages) {
+      expectNoSecret(redisFailure(Object.assign(new Error(message), { command })), secret);
+    }
+  });
+});
+
+test("accountsExcerpt() has the accounts and who signed out, and no token", () => {
+  const document = { AccessToken: { a: 1 }, Account: { b: 2 }, RefreshToken: { c: 3 }, LatchkeySignedOut: { d: 4 } };
+  expect(JSON.parse(accountsExcerpt(JSON.stringify(document)))).toEqual({
+    Account: { b: 2 },
+    LatchkeySignedOut: { d: 4 },
+  });
+  expect(accountsExcerpt("{}")).toBe("{}");
+});
+
+test.each(["{ damaged", "", "null"])("accountsExcerpt() leaves %j as it is", (damaged) => {
+  expect(accountsExcerpt(damaged)).toBe(damaged);
+});
+
+// The lock of redisStore at a real Redis server.
+
+const LOCK = "latchkey:lock:jane";
+
+let redis: PrivateRedis, connected: ConnectedRedis;
+beforeAll(async () => {
+  redis = await startPrivateRedis();
+  connected = await connectNodeRedis(redis.socket);
+});
+beforeEach(async () => void await connected.send("FLUSHALL"));
+afterAll(async () => {
+  await connected[Symbol.asyncDispose]();
+  await redis[Symbol.asyncDispose]();
+});
+
+const withLock = <T>(work: () => Promise<T>, call?: CacheCall): Promise<T> =>
+  redisStore(connected.client).withLock!("jane", work, call);
+const leftMs = async (): Promise<number> => Number(await connected.send("PTTL", LOCK));
+
+/** Work that another is to wait for. */
+function gate() {
+  const started = Promise.withResolvers<void>(), ended = Promise.withResolvers<void>();
+  const work = async () => {
+    started.resolve();
+    await ended.promise;
+  };
+  return { work, started: started.promise, end: ended.resolve };
+}
+
+test("withLock() works one after the other, and for another lock meanwhile", async () => {
+  const steps: string[] = [], { work, started, end } = gate();
+  const first = withLock(async () => {
+    await work();
+    steps.push("first");
+  });
+  await started;
+  const second = withLock(() => Promise.resolve(steps.push("second")));
+  expect(await redisStore(connected.client).withLock!("john", () => Promise.resolve("done"))).toBe("done");
+  end();
+  await Promise.all([first, second]);
+  expect(steps).toEqual(["first", "second"]);
+  expect(await connected.send("KEYS", "*")).toEqual([]);
+});
+
+test("withLock() rethrows what the work throws, and gives the lock up", async () => {
+  const work = () => Promise.reject(new SyntaxError("mine"));
+  await expect(withLock(work)).rejects.toThrow("mine");
+  expect(await connected.send("EXISTS", LOCK)).toBe(0);
+});
+
+test("withLock() takes a lease of 15 seconds", async () => {
+  const left = await withLock(leftMs);
+  expect(left).toBeGreaterThan(10_000);
+  expect(left).toBeLessThanOrEqual(15_000);
+});
+
+test("withLock() puts the end of its lease off while the work goes on", async () => {
+  await withLock(async () => {
+    let before = await leftMs();
+    for (let left = before; left <= before; left = await leftMs()) {
+      expect(left).toBeGreaterThan(0);
+      before = left;
+    }
+  });
+});
+
+test("withLock() leaves the lock of another who got it meanwhile", async () => {
+  await withLock(async () => void await connected.send("SET", LOCK, "another's", "PX", "60000"));
+  expect(await connected.send("GET", LOCK)).toBe("another's");
+});
+
+test("withLock() that has waited for too long works all the same, and leaves the lock", async () => {
+  await connected.send("SET", LOCK, "another's", "PX", "60000");
+  const now = performance.now;
+  let skippedMs = 0;
+  performance.now = () => now.call(performance) + (skippedMs += 60_000); // a minute passes at each look
+  try {
+    expect(await withLock(() => Promise.resolve("done"))).toBe("done");
+  } finally {
+    performance.now = now;
+  }
+  expect(await connected.send("GET", LOCK)).toBe("another's");
+});
+
+test("withLock() ends its waiting with the signal", async () => {
+  await connected.send("SET", LOCK, "another's", "PX", "60000");
+  const controller = new AbortController(), reason = new Error("no more");
+  let works = 0;
+  const { signal } = controller, work = () => Promise.resolve(++works);
+  const ended = rejection(withLock(work, { signal }));
+  await connected.send("PING"); // by now it has asked once
+  controller.abort(reason);
+  expect(await ended).toBe(reason);
+  expect([works, await connected.send("GET", LOCK)]).toEqual([0, "another's"]);
+});
+
+test("withLock() does not wait for the work after an abort, and holds the lock until it is done", async () => {
+  const controller = new AbortController(), reason = new Error("no more"), { work, started, end } = gate();
+  const ended = rejection(withLock(work, { signal: controller.signal }));
+  await started;
+  controller.abort(reason);
+  expect(await ended).toBe(reason);
+  expect(await connected.send("EXISTS", LOCK)).toBe(1);
+  end();
+  while (await connected.send("EXISTS", LOCK) !== 0); // the test's own limit ends it
+});
+
+// redisStore at a real Redis server, by each client library that this runtime has.
 
 const DAYS_90_S = 7_776_000;
 const DAY_S = 24 * 60 * 60;
-
-let redis: PrivateRedis;
-beforeAll(async () => void (redis = await startPrivateRedis()));
-afterAll(() => redis[Symbol.asyncDispose]());
 
 /** Adds a field to a document. */
 function adding(field: string, value: unknown = true): (document: string | undefined) => string {
@@ -42,7 +277,6 @@ for (const [name, connect] of Object.entries(REDIS_CLIENTS)) {
       other = await connect(redis.socket);
       client = connected.client;
     });
-    beforeEach(async () => void await connected.send("FLUSHALL"));
     afterAll(async () => {
       await connected[Symbol.asyncDispose]();
       await other[Symbol.asyncDispose]();
