@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
-import { type AuthenticationResult, type PublicClientApplicationOptions } from "../../mod.ts";
+import type { AuthenticationResult, PublicClientApplicationOptions } from "../../mod.ts";
 import { deliver } from "../tools/browsing_person.ts";
 import { expectNoSecret, failure, useStage } from "../fixture.ts";
 import { isRedirectOf, type Landing, ScriptedBrowser } from "../tools/scripted_browser.ts";

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { createServer, type Server } from "node:net";
 import { redirectPath } from "../../lib/authority.ts";
 import { memoryStore } from "../../lib/cache/store.ts";
-import { LatchkeyError, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
+import { LatchkeyError, type PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
 import { type BrowsingPerson, browsingPerson } from "../tools/browsing_person.ts";
 import { expectNoSecret, failure, rejection, useStage } from "../fixture.ts";
 import { isRedirectOf, ScriptedBrowser } from "../tools/scripted_browser.ts";

@@ -5,7 +5,7 @@ import {
   type CacheStore,
   LatchkeyError,
   memoryStore,
-  PublicClientApplication,
+  type PublicClientApplication,
   type PublicClientApplicationOptions,
 } from "../../mod.ts";
 import { entraLanding, entraPerson } from "../fakes/entra_person.ts";

@@ -3,7 +3,12 @@
 // Entra's code came back as an answer of the stranger's, and was posted to the stranger's token endpoint.
 import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { memoryStore, PublicClientApplication, type PublicClientApplicationOptions, redirectPath } from "../../mod.ts";
+import {
+  memoryStore,
+  type PublicClientApplication,
+  type PublicClientApplicationOptions,
+  redirectPath,
+} from "../../mod.ts";
 import { type AuthCodeFlow, WebApplication } from "../../lib/web.ts";
 import { entraPerson } from "../fakes/entra_person.ts";
 import { jwt, TENANT } from "../fakes/fake_entra.ts";

@@ -5,7 +5,7 @@ import {
   LatchkeyError,
   type LogLevel,
   memoryStore,
-  PublicClientApplication,
+  type PublicClientApplication,
   type PublicClientApplicationOptions,
 } from "../../mod.ts";
 import { renewalsInFlight } from "../../lib/async.ts";
