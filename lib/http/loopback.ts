@@ -63,11 +63,9 @@ const OTHER_USER: HttpReply = {
  * Listens on the loopback interface.
  *
  * @throws {LatchkeyError} `configuration` if the port is taken or refused; `missing_dependency` if Deno does not permit it.
- * @throws {RangeError} if the port is not 0 to 65535.
  */
 export async function listenOnLoopback(options: LoopbackOptions): Promise<LoopbackListener> {
   const { port: wanted = 0, allowedOrigins, onRequest, clientLimitMs, signal } = options;
-  if (!Number.isInteger(wanted) || wanted < 0 || wanted > 65_535) throw new RangeError("port must be 0 to 65535");
   signal?.throwIfAborted();
   let port = wanted;
   let closed: Promise<void> | undefined;

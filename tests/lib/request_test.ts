@@ -55,6 +55,10 @@ describe("checkSignIn()", () => {
     expect(() => checkSignIn({ maxAge: maxAge as number })).toThrow(RangeError);
   });
 
+  test.each([-1, 65_536, 1.5, NaN, "8080", null])("of the port %p is a mistake", (port) => {
+    expect(() => checkSignIn({ port: port as number })).toThrow(RangeError);
+  });
+
   test.each([
     ...["client_id", "redirect_uri", "response_type", "response_mode", "state", "nonce", "scope"],
     ...["code_challenge", "code_challenge_method", "CLIENT_ID", "State", "resource"],
