@@ -46,10 +46,18 @@ function filesIn({ path: home }: Home): ReadonlyMap<string, Buffer> {
   );
 }
 
-describe.each(TESTED_PATHS)("latchkey login without a broker on $name", ({ program: programOf }) => {
-  test("is the last sign-in until latchkey logout: other processes have tokens without a window", async () => {
+describe("latchkey login without a broker", () => {
+  test.each(TESTED_PATHS)("on $name is the last sign-in for other processes", async ({ program: programOf }) => {
     using home = openHome();
     const options = { home, program: latchkeyBy(programOf()) };
+    expect(await provider.login(options)).toMatchObject({ code: 0, stdout: JANE_LINE });
+    expect(sourceOf(await provider.token(options, `${SILENT} --force-refresh`))).toEqual(FRESH);
+    expect(sourceOf(await provider.token(options, SILENT))).toEqual(FROM_CACHE);
+  });
+
+  test("is the last sign-in until latchkey logout: other commands have tokens without a window", async () => {
+    using home = openHome();
+    const options = { home };
     expect(await provider.login(options)).toMatchObject({ code: 0, stdout: JANE_LINE });
 
     const first = await provider.token(options, SILENT);

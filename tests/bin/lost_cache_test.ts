@@ -8,7 +8,7 @@ import { startPrivateBus } from "../fakes/private_bus.ts";
 import { READ_ONLY_DISK } from "../tools/worn_disk.ts";
 import { type Home, openHome } from "../fixture.ts";
 import { errorOf, JANE_LINE, type ProviderStage, sourceOf, startProviderStage } from "./provider_stage.ts";
-import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "./tested_latchkey.ts";
+import { LATCHKEY_ON_BUN } from "./tested_latchkey.ts";
 
 let provider: ProviderStage;
 beforeAll(async () => {
@@ -26,13 +26,13 @@ const filesOf = ({ state }: Home) =>
   readdirSync(state).toSorted().map((name) => [name, readFileSync(join(state, name))]);
 const documentOf = ({ state }: Home) => join(state, "tokens.encrypted");
 
-describe.each(TESTED_PATHS)("a token cache whose key is lost, on $name", ({ program: programOf }) => {
+describe("a token cache whose key is lost", () => {
   test.each([
     ["missing", (path: string) => rmSync(path)],
     ["damaged", (path: string) => writeFileSync(path, "{}", { mode: 0o600 })],
   ])("stays as it is when it is read, which says so: key.json is %s; a sign-in begins anew", async (how, lose) => {
     using home = openHome();
-    const options = { home, program: latchkeyBy(programOf()) };
+    const options = { home };
     expect((await provider.login(options)).code).toBe(0);
     lose(join(home.state, "key.json"));
     const before = filesOf(home);
