@@ -53,6 +53,11 @@ export function isSameUsername(one: string, other: string): boolean {
 /** One pattern, since a cached token takes several checks: to split the id and check two GUIDs takes three times as long. */
 const ENTRA_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
+/** Returns true if a name is an account's user name: no home account id of Microsoft Entra ID has an at sign. */
+export function isUsername(nameOrId: string): boolean {
+  return nameOrId.includes("@");
+}
+
 /** Returns true if a text has the form of a home account id of Microsoft Entra ID: `<object id>.<tenant id>`. */
 export function isEntraId(id: string): boolean {
   return ENTRA_ID.test(id);

@@ -42,6 +42,11 @@ const ROUNDING_MS = 2_000;
 /** Accepted difference between this machine's clock and a server's. WSL's clock drifts while the host sleeps. */
 export const CLOCK_TOLERANCE_S: number = 300;
 
+/** Returns true if a token is valid for longer than the margin. `now` is in milliseconds since 1970. */
+export function isFresh({ expiresOn }: Pick<AuthenticationResult, "expiresOn">, now: number): boolean {
+  return expiresOn.getTime() - now > EXPIRY_MARGIN_MS;
+}
+
 /** Hides the tokens of a result from `console.log` and inspection, not from `JSON.stringify`. Returns the same object. */
 export function redactTokens(result: AuthenticationResult): AuthenticationResult {
   return redacted(result, () => {

@@ -3,21 +3,11 @@
  *
  * @module
  */
-import { isGuid } from "../../lib/encoding.ts";
-import { type AccountInfo, idKey } from "../../lib/account.ts";
-import {
-  denoNamespace,
-  mayReadEnvironment,
-  operatingSystem,
-  quoteCommand,
-  readEnvironment,
-} from "../../lib/runtime/host.ts";
-import { isTerminal } from "../../lib/runtime/terminal.ts";
 import { PublicClientApplication, type PublicClientApplicationOptions } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
-import { LatchkeyError, type Logger } from "../../lib/errors.ts";
-import { isTenant } from "../../lib/authority.ts";
-import { accountNames, accountsIn, accountsMeant, isOneUser } from "../../lib/sources/account_choice.ts";
+import { isGuid } from "../../lib/encoding.ts";
+import type { Logger } from "../../lib/errors.ts";
+import { denoNamespace, mayReadEnvironment, operatingSystem, quoteCommand } from "../../lib/runtime/host.ts";
 import { type CommandLine, isAtMicrosoft, unknown, UsageError } from "./command_line.ts";
 import { BROKER, VERBOSE, WELL_KNOWN_CLIENTS } from "./options.ts";
 import { say, sayLine } from "./output.ts";
@@ -133,111 +123,6 @@ export function logger(verbosity: number, { warns = false }: { readonly warns?: 
   };
 }
 
-/** Returns true if somebody can choose one of several accounts: at a terminal, unless nobody may be asked. */
-export function canChoose(): boolean {
-  return isTerminal("stdin") && isTerminal("stderr") && readEnvironment("LATCHKEY_INTERACTIVE") !== "never";
-}
-
-/** The account that a command line asks for: its user name or home account id, and its tenant. */
-export interface AccountOptions extends CacheCall {
-  readonly nameOrId: string | undefined;
-  /** Tenant that chooses among the accounts of one user. The account can be in another one. @default none */
-  readonly tenant?: string | undefined;
-  /** Tenant that the account must be in. @default none */
-  readonly requiredTenant?: string | undefined;
-  /** Takes any account of the one user with a home account id: the command has the same effect on each. @default false */
-  readonly takesAnyTenant?: boolean;
-  /** Also chooses from the broker's accounts that have signed out of this app. @default false */
-  readonly includeSignedOut?: boolean;
-}
-
-/**
- * Returns the account options of a command that acts on an account. A tenant on the command line is the account's; one from the
- * environment or a profile is for all commands, and only chooses among the accounts of one user.
- */
-export function accountOptionsOf(line: CommandLine): Pick<AccountOptions, "nameOrId" | "tenant" | "requiredTenant"> {
-  const tenant = line.text("tenant");
-  const isRequired = line.origin("tenant") === "command line";
-  return { nameOrId: line.text("account"), tenant, requiredTenant: isRequired ? tenant : undefined };
-}
-
-/**
- * Chooses the account with a user name or home account id, or the only account. The tenant chooses where one user has accounts in
- * several. Otherwise a user at a terminal chooses.
- *
- * @throws {UsageError} if there are several, and no user can choose; if the required tenant is neither an id nor a domain.
- * @throws {LatchkeyError} `account_not_found` if no account matches; `broker_unavailable` if a required broker cannot be used.
- */
-export async function chooseAccount(
-  app: PublicClientApplication,
-  { nameOrId, tenant, requiredTenant, takesAnyTenant, signal, includeSignedOut }: AccountOptions,
-): Promise<AccountInfo> {
-  if (requiredTenant !== undefined && !isTenant(requiredTenant)) {
-    throw new UsageError(`--tenant takes a tenant's id, not ${JSON.stringify(requiredTenant)}`);
-  }
-  const meant = accountsMeant(await app.getAccounts({ signal, includeSignedOut }), { nameOrId, tenant });
-  const inTenant = requiredTenant === undefined ? meant : accountsIn(meant, requiredTenant);
-  if (meant.length > 0 && inTenant.length === 0) {
-    throw new LatchkeyError(
-      "account_not_found",
-      `No account is in the tenant ${requiredTenant}: there is ${accountNames(meant).join(", ")}`,
-      { hint: "Give the id of the account's tenant: latchkey accounts" },
-    );
-  }
-  const accounts = takesAnyTenant ? oneOfEachUser(inTenant) : inTenant;
-  if (accounts.length > 1 && canChoose()) return await (await import("./sign_in.ts")).askForAccount(accounts, signal);
-  if (accounts.length > 1) throw new UsageError(ambiguous(accounts, { nameOrId, tenant }));
-  if (accounts[0]) return accounts[0];
-  const why = await whyNoAccount(app, nameOrId, signal);
-  const who = nameOrId === undefined ? "" : ` ${nameOrId}`;
-  throw new LatchkeyError("account_not_found", `There is no account${who}${why === undefined ? "" : `: ${why}`}`, {
-    hint: "List the accounts: latchkey accounts; or sign in: latchkey login",
-  });
-}
-
-/**
- * Explains why there is no account; `undefined` with an active broker: there is no more to say than that it has none.
- *
- * @throws {LatchkeyError} `broker_unavailable` if a broker is installed and cannot be started: it may have the account.
- */
-export async function whyNoAccount(
-  app: PublicClientApplication,
-  given: string | undefined,
-  signal: AbortSignal | undefined,
-): Promise<string | undefined> {
-  const { state, reason, failure } = await app.brokerStatus({ signal });
-  signal?.throwIfAborted();
-  if (failure) throw failure;
-  if (state === "active") return undefined;
-  const why = `nothing is stored ${given === undefined ? "for this app" : "of it for this app"}`;
-  return state === "off" ? why : `${why}, and no broker could be asked: ${reason}`;
-}
-
-/** Returns one account for each home account id: in the home tenant, or the first one. */
-function oneOfEachUser(accounts: readonly AccountInfo[]): readonly AccountInfo[] {
-  const users = [...Map.groupBy(accounts, ({ homeAccountId }) => idKey(homeAccountId)).values()];
-  return users.map((ofUser) => accountsMeant(ofUser, { nameOrId: ofUser[0]!.homeAccountId })[0]!);
-}
-
-/** Lists the accounts so that each can be chosen. */
-function ambiguous(
-  accounts: readonly AccountInfo[],
-  { nameOrId, tenant }: Pick<AccountOptions, "nameOrId" | "tenant">,
-): string {
-  const names = accountNames(accounts).join(", ");
-  const tenants = new Set(accounts.map(({ realm }) => realm.toLowerCase()));
-  const canTenantChoose = isOneUser(accounts) && tenants.size === accounts.length;
-  const account = nameOrId === undefined ? "--account is missing" : `--account ${nameOrId} is ambiguous`;
-  if (!canTenantChoose) return `${account}: there are ${names}`;
-  const missing = nameOrId === undefined ? "--tenant is missing" : account;
-  const why = tenant === undefined ? missing : `No account is in the tenant ${tenant}`;
-  const canIdChoose = accounts.every(({ homeAccountId }) =>
-    accountsMeant(accounts, { nameOrId: homeAccountId }).length === 1
-  );
-  const otherWay = canIdChoose ? ", or with the home account id (latchkey accounts)" : "";
-  return `${why}: there are ${names}; choose one with --tenant and the tenant's id${otherWay}`;
-}
-
 /** Holds notices back until a command ends. `around` runs what may fail, then prints them, except those that repeat a failure. */
 export function deferredNotices(): { hold: Notify; around<T>(work: () => Promise<T>): Promise<T> } {
   const held: Parameters<Notify>[] = [];
@@ -251,7 +136,7 @@ export function deferredNotices(): { hold: Notify; around<T>(work: () => Promise
         failure = error;
         throw error;
       } finally {
-        for (const [what, error] of held) {
+        for (const [what, error] of held.splice(0)) {
           // A second read fails with another error that has the same message.
           if (failure instanceof Error && error?.message === failure.message) continue;
           (await import("./token_cache.ts")).notifyFailure(what, error);

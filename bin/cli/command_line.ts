@@ -9,6 +9,9 @@ import { nearestName } from "../../lib/encoding.ts";
 import { environmentReader } from "../../lib/runtime/host.ts";
 import type { CommandSyntax, Option, OptionValue } from "./options.ts";
 
+/** The part of a command's syntax that a command line is read against. */
+type ReadSyntax = Pick<CommandSyntax, "name" | "operands" | "options" | "wraps" | "unlike">;
+
 export interface Command extends CommandSyntax {
   /** `true`: it runs until it is ended, and handles signals itself. @default false */
   readonly isService?: boolean;
@@ -82,7 +85,7 @@ const HELP: Option = { name: "help", alias: "h", kind: "switch", environment: fa
  * @throws {UsageError} for an unknown option, an invalid value, or a missing one.
  */
 export function readCommandLine(
-  command: CommandSyntax,
+  command: ReadSyntax,
   words: readonly string[],
   profile?: ProfileValues | Error,
 ): CommandLine {
@@ -162,7 +165,7 @@ export function isAtMicrosoft(line: CommandLine): boolean {
 
 type Parsed = Record<string, unknown> & { readonly _: readonly unknown[]; readonly "--"?: readonly string[] };
 
-function parse(command: CommandSyntax, words: readonly string[], options: readonly Option[]): Parsed {
+function parse(command: ReadSyntax, words: readonly string[], options: readonly Option[]): Parsed {
   const ofKind = (...kinds: Option["kind"][]) =>
     options.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name);
   const parsed: Parsed = parseArgs([...words], {

@@ -7,9 +7,9 @@ import { quoteCommand } from "../../lib/runtime/host.ts";
 import { isWsl } from "../../lib/runtime/machine.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
 import { isInteractionRequired, LatchkeyError, type LatchkeyErrorCode, withDetails } from "../../lib/errors.ts";
-import { resourceOf } from "../../lib/scopes.ts";
 import { type CommandLine, isAtMicrosoft } from "./command_line.ts";
 import { commandLineHint } from "./output.ts";
+import { scopesNamed } from "./scopes.ts";
 
 export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
   interaction_required: 3,
@@ -39,12 +39,22 @@ function hintOf({ hint, errorCodes }: LatchkeyError): string | undefined {
   return [commandLineHint(hint), more].filter(Boolean).join(". ") || undefined;
 }
 
+/** Returns what a failure is, as its description: the server's or the broker's, otherwise our own. */
+export function descriptionOf({ errorDescription, message }: LatchkeyError): string {
+  return errorDescription || message;
+}
+
+/** Returns a failure in one line: the server's error, otherwise our code, and the description. */
+export function failureLine(error: LatchkeyError): string {
+  return `${error.error ?? error.code}: ${descriptionOf(error)}`;
+}
+
 /** Returns a failure for `--format json`. The id is the request's if the error has none, since it was aborted or never sent. */
 export function failureJson(error: LatchkeyError, correlationId?: string): Record<string, unknown> {
   const { broker } = error;
   return {
     error: error.error ?? error.code,
-    error_description: error.errorDescription || error.message,
+    error_description: descriptionOf(error),
     error_codes: error.errorCodes,
     suberror: error.subError,
     correlation_id: error.correlationId ?? correlationId,
@@ -59,7 +69,7 @@ export function failureJson(error: LatchkeyError, correlationId?: string): Recor
 export function failureText(error: LatchkeyError, correlationId?: string): readonly string[] {
   const rows: readonly (readonly [name: string, value: string | undefined])[] = [
     ["error", error.error ?? error.code],
-    ["error_description", error.errorDescription || error.message],
+    ["error_description", descriptionOf(error)],
     ["suberror", error.subError],
     ...error.errorCodes.map((code) => ["see", `https://login.microsoftonline.com/error?code=${code}`] as const),
     ["correlation_id", error.correlationId ?? correlationId],
@@ -130,22 +140,11 @@ export interface SignInCommands {
 /** Returns the commands for the sign-in that a command line asks for: with its scopes, claims and prompt. */
 export function signInCommands(line: CommandLine): SignInCommands {
   const prompt = line.text("prompt");
-  const login = loginCommand(line, scopesAsked(line), line.text("claims"));
+  const login = loginCommand(line, scopesNamed(line), line.text("claims"));
   return {
     atTerminal: prompt === undefined ? login : `${login} --prompt ${prompt}`,
     onOtherDevice: `${login} --device-code`, // which has no prompts
   };
-}
-
-/** Returns the scopes that a command line asks for; none if its resource is a server's (RFC 8707). */
-function scopesAsked(line: CommandLine): readonly string[] {
-  const nearest = line.nearest("scope", "resource"); // a resource on the command line counts before a profile's scope
-  const scopes = nearest.includes("scope") ? line.list("scope") : [];
-  const resource = nearest.includes("resource") ? line.text("resource") : undefined;
-  // Those of serve are a list: what its clients may ask for.
-  const isScope = typeof resource === "string" && scopes.length === 0 &&
-    (line.origin("for") === undefined || isAtMicrosoft(line));
-  return [...scopes, ...(isScope ? [`${resourceOf(resource)}/.default`] : [])];
 }
 
 const LOGIN = "latchkey login";
@@ -163,7 +162,7 @@ export function withLoginOptions(error: LatchkeyError, line: CommandLine): Latch
   const isApp = !["default", undefined].includes(line.origin("client-id"));
   const hint = commandLineHint(error.hint);
   if (!isApp || !hint || ![LOGIN, ACCOUNTS].some((name) => hint.includes(name))) return error;
-  const wanted = scopesAsked(line);
+  const wanted = scopesNamed(line);
   const command = (found: string) => {
     if (found === ACCOUNTS) return quoteCommand(["latchkey", "accounts", ...given(line, ACCOUNTS_OPTIONS)]);
     const login = loginCommand(line, wanted, found.endsWith(WITH_CLAIMS) ? error.claims : undefined);

@@ -7,7 +7,8 @@ import * as parseArgsModule from "@std/cli/parse-args";
 import { systemWord } from "../../lib/errors.ts";
 import { currentRuntime, operatingSystem } from "../../lib/runtime/host.ts";
 import { type Command, type CommandGroup, readCommandLine, variableOf } from "./command_line.ts";
-import { type CommandSyntax, type Option, TEXT_FORMAT } from "./options.ts";
+import { TEXT_FORMAT } from "./formats.ts";
+import type { CommandSyntax, Option } from "./options.ts";
 import { print } from "./output.ts";
 
 export const command: Command = {

@@ -73,7 +73,7 @@ export function textOption(name: string, value: string, summary: string): Option
 }
 
 /** Returns an option with one of several values; the first is the default. */
-function choiceOption<const Choice extends string>(
+export function choiceOption<const Choice extends string>(
   name: string,
   choices: readonly [Choice, ...Choice[]],
   summary: string,
@@ -84,19 +84,6 @@ function choiceOption<const Choice extends string>(
 export function switchOption(name: string, summary: string): Option & { readonly kind: "switch" } {
   return { name, kind: "switch", summary };
 }
-
-/** The formats of all commands. `LATCHKEY_FORMAT` is set for all of them, and counts where a command has the format. */
-const FORMATS = ["token", "json", "header", "headers", "env", "az", "claims", "text", "cookie"] as const;
-
-/** Returns `--format` with some of the formats; the first is the default. */
-export function formatOption<const Choice extends (typeof FORMATS)[number]>(
-  choices: readonly [Choice, ...Choice[]],
-  summary = "Output format",
-): ChoiceOption<Choice> {
-  return { ...choiceOption("format", choices, summary), foreignChoices: FORMATS };
-}
-
-export const TEXT_FORMAT: ChoiceOption<"text" | "json"> = formatOption(["text", "json"]);
 
 export const VERBOSE: Option & { readonly kind: "count" } = {
   name: "verbose",

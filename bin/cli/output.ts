@@ -1,14 +1,12 @@
 /**
- * Output: results go to stdout, messages to stderr. No control character, mark of writing direction or invisible character of
+ * Output: results go to stdout, messages and questions to stderr. No control character, mark of writing direction or invisible character of
  * foreign text reaches a terminal.
  *
  * @module
  */
 import { oldestWait } from "../../lib/async.ts";
-import { isDeviceFull, isTerminal, write } from "../../lib/runtime/terminal.ts";
-import type { AccountInfo } from "../../lib/account.ts";
+import { isDeviceFull, isTerminal, readLineOrEnd, write } from "../../lib/runtime/terminal.ts";
 import { hintInWords, LatchkeyError } from "../../lib/errors.ts";
-import type { AuthenticationResult } from "../../lib/token.ts";
 
 /**
  * Prints a result to stdout, as it is.
@@ -147,40 +145,39 @@ export function messageOf({ message, hint }: Error & Partial<Pick<LatchkeyError,
   return [message, commandLineHint(hint)].filter(Boolean).join(". ");
 }
 
-/** Returns a token as `az account get-access-token` prints it. Its subscription is the tenant, as for accounts without any. */
-export function azureCliJson(
-  { accessToken, expiresOn, tenantId, tokenType }: AuthenticationResult,
-): Record<string, unknown> {
-  const two = (value: number) => String(value).padStart(2, "0");
-  const date = [expiresOn.getFullYear(), expiresOn.getMonth() + 1, expiresOn.getDate()].map(two).join("-");
-  const time = [expiresOn.getHours(), expiresOn.getMinutes(), expiresOn.getSeconds()].map(two).join(":");
-  return {
-    accessToken,
-    expiresOn: `${date} ${time}.000000`,
-    expires_on: epochSeconds(expiresOn),
-    subscription: tenantId,
-    tenant: tenantId,
-    tokenType,
+/** Asks the user a question. Returns true for `y` and `yes` only. */
+export async function isConfirmed(question: string, signal: AbortSignal | undefined): Promise<boolean> {
+  const answer = await readAnswer(`${question} [y/N] `, signal);
+  return /^y(es)?$/i.test(answer ?? "");
+}
+
+/** Asks the user for a line, and returns it without spaces around it; `undefined` if the input ends. Without one, ends the prompt's line: an error message follows. */
+export async function readAnswer(question: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+  write("stderr", `latchkey: ${question}`);
+  const stop = endLineAtInterrupt(signal);
+  let answer: string | undefined;
+  try {
+    answer = await readLineOrEnd(signal);
+    return answer?.trim();
+  } finally {
+    stop();
+    if (answer === undefined && !isInterrupted(signal)) write("stderr", "\n");
+  }
+}
+
+/**
+ * Ends the terminal's line, which shows `^C`, at once if the user interrupts: the error can be reported before the reading of a
+ * line has ended. Returns a function that ends this.
+ */
+export function endLineAtInterrupt(signal: AbortSignal | undefined): () => void {
+  const onAbort = (): void => {
+    if (isInterrupted(signal)) write("stderr", "\n");
   };
+  signal?.addEventListener("abort", onAbort);
+  return () => signal?.removeEventListener("abort", onAbort);
 }
 
-export function accountJson(account: AccountInfo): Record<string, unknown> {
-  return {
-    home_account_id: account.homeAccountId,
-    local_account_id: account.localAccountId,
-    username: account.username,
-    name: account.name,
-    environment: account.environment,
-    realm: account.realm,
-    source: account.source,
-  };
-}
-
-/** Returns an account as a line of text: user name, home account id, name and tenant, separated by tabs. */
-export function accountLine({ username, homeAccountId, name = "", realm }: AccountInfo): string {
-  return `${[username, homeAccountId, name, realm].map(escapeForTerminal).join("\t")}\n`;
-}
-
-export function epochSeconds(time: Date): number {
-  return Math.floor(time.getTime() / 1000);
+function isInterrupted(signal: AbortSignal | undefined): boolean {
+  const reason: unknown = signal?.aborted ? signal.reason : undefined;
+  return reason instanceof LatchkeyError && reason.code === "user_canceled";
 }

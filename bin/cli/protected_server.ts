@@ -5,8 +5,10 @@
  * @module
  */
 import { type Authority, authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority } from "../../lib/authority.ts";
-import { escapeControlCharacters, readJwt } from "../../lib/encoding.ts";
+import { escapeControlCharacters, isObject, type JsonObject, readJson, readJwt, readText } from "../../lib/encoding.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
+import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
+import { pathIn, stateFolder } from "../../lib/files/user_folders.ts";
 import { makeFetch } from "../../lib/http/client.ts";
 import type { HttpOptions } from "../../lib/oauth/fetch.ts";
 import { findProtectedResource, foreignScope, resourceIdentifier } from "../../lib/oauth/protected_resource.ts";
@@ -15,11 +17,10 @@ import type { AcquireTokenRequest } from "../../lib/request.ts";
 import { isTerminal } from "../../lib/runtime/terminal.ts";
 import { resourceOfScope } from "../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
-import { agreedScopes, type AgreedServer, rememberAgreement } from "./agreed_scopes.ts";
 import { clientIdOf } from "./application.ts";
 import type { CommandLine } from "./command_line.ts";
 import { loginCommand, withLoginOptions } from "./failures.ts";
-import { messageOf, say } from "./output.ts";
+import { isConfirmed, messageOf, say } from "./output.ts";
 
 /** The fields of a request that depend on the server. */
 export type ServerTarget = Pick<AcquireTokenRequest, "scopes" | "tenantId" | "resource">;
@@ -160,7 +161,6 @@ async function requireAgreement(needs: ServerNeeds, { mayAsk, isSignIn, signal }
   if (!isTerminal("stdin")) throw notAgreed(needs);
   announce(needs);
   const { host } = needs.url;
-  const { isConfirmed } = await import("./sign_in.ts");
   if (await isConfirmed(`Do you trust ${host} with them?`, signal)) return;
   throw new LatchkeyError("user_canceled", `You did not agree to the scopes that ${host} asks for`, {
     correlationId: needs.line.correlationId,
@@ -233,4 +233,71 @@ async function remember(
     if (!(error instanceof LatchkeyError)) throw error;
     say(`you will be asked for the scopes of ${url.host} again, since they could not be stored: ${messageOf(error)}`);
   }
+}
+
+// The scopes that the user agreed to, in a private file. Providers other than Microsoft can issue a token for any scope, so a server
+// gets only those.
+
+/** A server, and who issues its tokens to whom. */
+interface AgreedServer {
+  /** URL of the server. */
+  readonly server: string;
+  /** Resource that its tokens are for. */
+  readonly resource: string;
+  /** URL of the authority. */
+  readonly authority: string;
+  readonly clientId: string;
+}
+
+/**
+ * Returns the scopes that the user agreed to for a server.
+ *
+ * @throws {LatchkeyError} `configuration`, `missing_dependency` if the file cannot be read, or others can write it.
+ */
+async function agreedScopes(server: AgreedServer, signal?: AbortSignal): Promise<readonly string[]> {
+  const entries = await readEntries(signal);
+  return scopesIn(entries.find((entry) => isSameServer(entry, server)));
+}
+
+/**
+ * Adds scopes to those that the user agreed to for a server.
+ *
+ * @throws {LatchkeyError} `configuration`, `timed_out`, `missing_dependency` if the file cannot be written.
+ */
+async function rememberAgreement(
+  server: AgreedServer,
+  scopes: readonly string[],
+  signal?: AbortSignal,
+): Promise<void> {
+  const { withLock } = await import("../../lib/files/lock.ts");
+  const path = filePath();
+  await withLock(`${path}.lockfile`, async () => {
+    const entries = await readEntries(signal);
+    const known = entries.find((entry) => isSameServer(entry, server));
+    const all = [...new Set([...scopesIn(known), ...scopes])];
+    const { clientId: client_id, ...names } = server;
+    const servers = [...entries.filter((entry) => entry !== known), { ...names, client_id, scopes: all }];
+    const json = `${JSON.stringify({ servers }, undefined, 2)}\n`;
+    await replacePrivateFile(path, new TextEncoder().encode(json), { signal });
+  }, { signal });
+}
+
+/** A file that is damaged has no agreements: the user is asked again. */
+async function readEntries(signal: AbortSignal | undefined): Promise<readonly JsonObject[]> {
+  const bytes = await readPrivateFile(filePath(), { signal });
+  const servers = bytes && readJson(bytes)?.servers;
+  return Array.isArray(servers) ? servers.filter(isObject) : [];
+}
+
+function isSameServer(entry: JsonObject, { server, resource, authority, clientId }: AgreedServer): boolean {
+  return entry.server === server && entry.resource === resource && entry.authority === authority &&
+    entry.client_id === clientId;
+}
+
+function scopesIn(entry: JsonObject | undefined): readonly string[] {
+  return Array.isArray(entry?.scopes) ? entry.scopes.filter((scope) => readText(scope) !== undefined) : [];
+}
+
+function filePath(): string {
+  return pathIn(stateFolder(), "agreed_scopes.json");
 }

@@ -1,24 +1,48 @@
 /**
- * Prompts of the person at the console: the browser, a device code, and the time that is left.
+ * Sign-ins from a console: the prompts, by the browser or a device code, and the whole of `latchkey login`.
  *
  * @module
  */
 import { uriToRegister } from "../../lib/authority.ts";
 import { quoteCommand, readEnvironment } from "../../lib/runtime/host.ts";
 import { endedBy, onSignals } from "../../lib/runtime/lifecycle.ts";
-import { isTerminal, readLine, readLineOrEnd, write } from "../../lib/runtime/terminal.ts";
-import type { AccountInfo } from "../../lib/account.ts";
+import { canAsk, isTerminal, readLine, write } from "../../lib/runtime/terminal.ts";
 import type { PublicClientApplication, PublicClientApplicationOptions } from "../../lib/application.ts";
-import type { CacheCall } from "../../lib/cache/store.ts";
+import { type CacheCall, memoryStore } from "../../lib/cache/store.ts";
 import type { BrowserSignInOptions } from "../../lib/oauth/browser_sign_in.ts";
-import { CONSOLE_WINDOW_HANDLE, type DeviceCodeSignIn, type SignInOptions } from "../../lib/request.ts";
+import {
+  CONSOLE_WINDOW_HANDLE,
+  type DeviceCodeSignIn,
+  type InteractiveRequest,
+  type SignInOptions,
+  type TokenRequest,
+} from "../../lib/request.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
-import { accountNames } from "../../lib/sources/account_choice.ts";
+import { usernameOf } from "./accounts.ts";
+import { makeApplication, storeOf } from "./application.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
-import { type SignInCommands, signInCommands } from "./failures.ts";
-import { VERBOSE } from "./options.ts";
-import { say, sayLine, showStatus } from "./output.ts";
+import { type SignInCommands, signInCommands, withConsentUrl } from "./failures.ts";
+import { TEXT_FORMAT } from "./formats.ts";
+import {
+  ACCOUNT,
+  APP,
+  BROKER,
+  BROWSER,
+  CLAIMS,
+  FOR,
+  type Option,
+  PROFILE,
+  SCOPES_OR_DEFAULT,
+  switchOption,
+  TENANT,
+  TIMEOUT,
+  VERBOSE,
+} from "./options.ts";
+import { endLineAtInterrupt, messageOf, say, sayLine, showStatus } from "./output.ts";
+import type { ServerRequest } from "./protected_server.ts";
+import { defaultScopesOf, scopesForServer, scopesOf } from "./scopes.ts";
+import { warnIfNotStored } from "./token_cache.ts";
 
 /** Options of the application for a browser sign-in from a console. */
 export type ConsoleBrowserOptions = BrowserSignInOptions & Pick<PublicClientApplicationOptions, "timeLimits">;
@@ -79,7 +103,7 @@ function consoleBrowser(
 ): { readonly options: ConsoleBrowserOptions; readonly end: () => void } {
   const timeout = line.seconds("timeout");
   const begin = Date.now();
-  const isTyped = isTerminal("stdin") && isTerminal("stderr");
+  const isTyped = canAsk();
   let limitMs = (timeout ?? 0) * 1000;
   let until = 0;
   let redirectUri = "";
@@ -164,33 +188,6 @@ function noUserToAsk(
   });
 }
 
-/**
- * Signs a person in on another device.
- *
- * @throws {LatchkeyError} `interaction_required` if somebody other than the expected person signed in.
- */
-export async function signInByDeviceCode(
-  app: PublicClientApplication,
-  request: Omit<DeviceCodeSignIn, "onUserCode">,
-  line: CommandLine,
-): Promise<AuthenticationResult> {
-  const timeout = line.seconds("timeout");
-  const until = timeout === undefined ? Infinity : Date.now() + timeout * 1000;
-  let endCountDown = () => {};
-  try {
-    return await app.acquireTokenByDeviceCode({
-      ...request,
-      onUserCode: async ({ message, expiresOn, verificationUri, verificationUriComplete = verificationUri }) => {
-        say(message);
-        if (line.isOn("qr")) await showQrCode(verificationUriComplete);
-        if (line.get(VERBOSE) === 0) endCountDown = countDown(Math.min(expiresOn.getTime(), until));
-      },
-    });
-  } finally {
-    endCountDown();
-  }
-}
-
 /** Width of a terminal that every one has. */
 const COLUMNS = 80;
 /** Light squares around a code: readers need some. */
@@ -214,38 +211,6 @@ async function showQrCode(address: string): Promise<void> {
   }
   const isPlain = Boolean(readEnvironment("NO_COLOR")) || readEnvironment("TERM") === "dumb";
   write("stderr", lines.map((line) => isPlain ? `${line}\n` : `${LIGHT_ON_DARK}${line}${USUAL_COLORS}\n`).join(""));
-}
-
-/** Number of answers that are read before a choice is given up. */
-const MAX_ANSWERS = 3;
-
-/**
- * Has the person at the terminal choose an account by its number. The choice is for this run only.
- *
- * @throws {LatchkeyError} `user_canceled` if the input ends.
- * @throws {UsageError} if no answer was a number of an account.
- */
-export async function askForAccount(
-  accounts: readonly AccountInfo[],
-  signal: AbortSignal | undefined,
-): Promise<AccountInfo> {
-  say("several accounts are signed in:");
-  accountNames(accounts).forEach((name, index) => sayLine(`${String(index + 1).padStart(3)}  ${name}`));
-  for (let left = MAX_ANSWERS; left > 0; left--) {
-    write("stderr", `latchkey: type the number of one (1 to ${accounts.length}) and press Enter; Ctrl-C cancels: `);
-    const answer = (await answerTo(readLineOrEnd(signal), signal))?.trim();
-    if (answer === undefined) throw new LatchkeyError("user_canceled", "No account was chosen");
-    const account = /^\d{1,6}$/.test(answer) ? accounts[Number(answer) - 1] : undefined;
-    if (account) return account;
-  }
-  throw new UsageError("No account was chosen: name one with --account");
-}
-
-/** Asks the user at the terminal a question. Returns true for `y` and `yes` only. */
-export async function isConfirmed(question: string, signal: AbortSignal | undefined): Promise<boolean> {
-  write("stderr", `latchkey: ${question} [y/N] `);
-  const answer = await answerTo(readLineOrEnd(signal), signal);
-  return /^y(es)?$/i.test(answer?.trim() ?? "");
 }
 
 /** Providers such as Dex end a sign-in that the user declined at a page of their own. */
@@ -285,35 +250,175 @@ export function timeText(milliseconds: number): string {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
-/** Waits for an answer at the terminal. Without one, ends the prompt's line: an error message follows. */
-async function answerTo(
-  reading: Promise<string | undefined>,
-  signal: AbortSignal | undefined,
-): Promise<string | undefined> {
-  const stop = endLineAtInterrupt(signal);
-  let answer: string | undefined;
-  try {
-    answer = await reading;
-    return answer;
-  } finally {
-    stop();
-    if (answer === undefined && !isInterrupted(signal)) write("stderr", "\n");
+const PROMPT = {
+  name: "prompt",
+  kind: "text",
+  choices: ["none", "login", "consent", "create", "select_account"],
+  summary: "Force a prompt: login asks for the password, select_account for the account; none forbids prompts instead",
+} as const satisfies Option;
+
+/** The options of a sign-in, by `latchkey login`. */
+export const SIGN_IN_OPTIONS: readonly Option[] = [
+  { ...ACCOUNT, summary: "User name of the person who has to sign in: nobody else's sign-in is kept" },
+  ...SCOPES_OR_DEFAULT,
+  FOR,
+  ...APP.map((option) =>
+    option === PROFILE
+      ? { ...PROFILE, summary: "Read the options from this profile, and write them and the account to it" }
+      : option
+  ),
+  TENANT,
+  PROMPT,
+  ...BROWSER,
+  switchOption(
+    "device-code",
+    "Sign in on another device, with a code; organizations that require managed devices refuse it",
+  ),
+  switchOption("qr", "Show the address of --device-code as a QR code, too, if stderr is a terminal"),
+  CLAIMS,
+  TEXT_FORMAT,
+  TIMEOUT,
+  VERBOSE,
+];
+
+/** A sign-in that has ended, and the application that it is in. */
+export interface SignedIn {
+  readonly result: AuthenticationResult;
+  readonly app: PublicClientApplication;
+}
+
+/** Signs a user in, and writes the profile that the command line names; `commands` repeat it where a user can be asked. */
+export async function completeSignIn(
+  line: CommandLine,
+  { signal, commands = signInCommands(line) }: CacheCall & { readonly commands?: SignInCommands },
+): Promise<SignedIn> {
+  const isOnDevice = line.isOn("device-code");
+  if (line.origin("qr") === "command line" && line.isOn("qr") && !isOnDevice) {
+    throw new UsageError("--qr goes with --device-code: it shows its address");
   }
+  if (isOnDevice) checkDeviceCode(line);
+  const profiles = line.origin("profile") === undefined ? undefined : await import("./profiles.ts");
+  await profiles?.requireWritableProfiles(line, signal);
+  const prompter = isOnDevice ? undefined : prompterFor(line, commands);
+  const application = await signInApplication(line, { ...prompter?.browser, signal });
+  const { app } = application;
+  const signIn = async (server?: ServerRequest): Promise<AuthenticationResult> => {
+    const request = { ...requestOf(line, server), username: await usernameOf(app, line, signal), signal };
+    try {
+      return await (prompter
+        ? signInByPrompt(application, request, { line, prompter })
+        : signInOnDevice(application, request, line));
+    } catch (error) {
+      throw await withConsentUrl(error, app, request);
+    }
+  };
+  const server = line.text("for");
+  const result = await (server === undefined ? signIn() : signInFor(server, line, { signal, signIn }));
+  const { account } = result;
+  try {
+    await profiles?.writeProfile(line, account, signal);
+  } catch (error) {
+    // The sign-in counts even so.
+    if (signal?.aborted || !(error instanceof UsageError || error instanceof LatchkeyError)) throw error;
+    const name = account.username || account.homeAccountId;
+    say(`${name} is signed in, but the profile was not written: ${messageOf(error)}`);
+  }
+  return { result, app };
+}
+
+/** Signs the user in for what a protected server needs. */
+async function signInFor(
+  url: string,
+  line: CommandLine,
+  { signal, signIn }: CacheCall & { readonly signIn: (server: ServerRequest) => Promise<AuthenticationResult> },
+): Promise<AuthenticationResult> {
+  const { acquireForServer, needsOfServer } = await import("./protected_server.ts");
+  const needs = await needsOfServer(url, line, { named: scopesForServer(line), signal });
+  return await acquireForServer(needs, signIn, { mayAsk: line.get(PROMPT) !== "none", isSignIn: true, signal });
+}
+
+/** Signs the user in, silently if a broker can, otherwise in its prompt or the browser. */
+async function signInByPrompt(
+  { app, tryStore }: SignInApplication,
+  request: InteractiveRequest,
+  { line, prompter }: { readonly line: CommandLine; readonly prompter: Prompter },
+): Promise<AuthenticationResult> {
+  const { username, ...others } = request;
+  const prompt = line.get(PROMPT);
+  // Whoever chooses an account may choose another one than the profile's.
+  const isFree = prompt === "select_account" && line.origin("account") === "profile";
+  const { state } = await app.brokerStatus({ signal: request.signal });
+  if (state !== "active" && line.get(BROKER) !== "require") await tryStore();
+  return await prompter.ask(
+    { ...others, prompt, loginHint: username, ...(!isFree && { username }) },
+    (request) => app.acquireTokenInteractive(request),
+  );
 }
 
 /**
- * Ends the terminal's line, which shows `^C`, at once if the user interrupts: the error can be reported before the reading of a
- * line has ended. Returns a function that ends this.
+ * Signs the user in on another device.
+ *
+ * @throws {LatchkeyError} `interaction_required` if another user than the expected one signed in.
  */
-function endLineAtInterrupt(signal: AbortSignal | undefined): () => void {
-  const onAbort = (): void => {
-    if (isInterrupted(signal)) write("stderr", "\n");
-  };
-  signal?.addEventListener("abort", onAbort);
-  return () => signal?.removeEventListener("abort", onAbort);
+async function signInOnDevice(
+  { app, tryStore }: SignInApplication,
+  request: Omit<DeviceCodeSignIn, "onUserCode">,
+  line: CommandLine,
+): Promise<AuthenticationResult> {
+  await tryStore();
+  const timeout = line.seconds("timeout");
+  const until = timeout === undefined ? Infinity : Date.now() + timeout * 1000;
+  let endCountDown = () => {};
+  try {
+    return await app.acquireTokenByDeviceCode({
+      ...request,
+      onUserCode: async ({ message, expiresOn, verificationUri, verificationUriComplete = verificationUri }) => {
+        say(message);
+        if (line.isOn("qr")) await showQrCode(verificationUriComplete);
+        if (line.get(VERBOSE) === 0) endCountDown = countDown(Math.min(expiresOn.getTime(), until));
+      },
+    });
+  } finally {
+    endCountDown();
+  }
 }
 
-function isInterrupted(signal: AbortSignal | undefined): boolean {
-  const reason: unknown = signal?.aborted ? signal.reason : undefined;
-  return reason instanceof LatchkeyError && reason.code === "user_canceled";
+/** Checks the options of a sign-in with a device code. */
+function checkDeviceCode(line: CommandLine): void {
+  if (line.get(BROKER) === "require") throw new UsageError("No broker has device codes: leave out --broker require");
+  const others = { prompt: line.get(PROMPT), port: line.text("port"), "no-browser": line.isOn("no-browser") };
+  const [other] = Object.entries(others).find(([, value]) => value) ?? [];
+  if (other !== undefined) throw new UsageError(`A device code has no --${other}`);
+}
+
+interface SignInApplication {
+  readonly app: PublicClientApplication;
+  /** Warns if the sign-in will not be kept. */
+  readonly tryStore: () => Promise<void>;
+}
+
+async function signInApplication(
+  line: CommandLine,
+  { signal, ...browser }: ConsoleBrowserOptions & CacheCall,
+): Promise<SignInApplication> {
+  (await import("../../lib/broker/cookie_pause.ts")).shareCookiePause(); // a sign-in ends it
+  const store = await storeOf(line, { mayPrompt: true, signal });
+  const app = await makeApplication(line, { ...browser, cache: store ?? memoryStore() });
+  return {
+    app,
+    async tryStore() {
+      warnIfNotStored(line, { evenIfChosen: true });
+      await store?.tryOut?.({ signal });
+    },
+  };
+}
+
+function requestOf(line: CommandLine, server: ServerRequest | undefined): TokenRequest {
+  return {
+    scopes: server?.scopes ?? scopesOf(line, defaultScopesOf(line)),
+    resource: server?.resource,
+    claims: line.text("claims"),
+    tenantId: server === undefined ? line.text("tenant") : server.tenantId,
+    correlationId: line.correlationId,
+  };
 }

@@ -7,7 +7,7 @@ import { isObject } from "../../lib/encoding.ts";
 import { homeFolder, pathIn, stateFolder } from "../../lib/files/user_folders.ts";
 import { denoNamespace, missingFlags, operatingSystem, quoteCommand } from "../../lib/runtime/host.ts";
 import { isThere } from "../../lib/runtime/paths.ts";
-import { isTerminal } from "../../lib/runtime/terminal.ts";
+import { canAsk } from "../../lib/runtime/terminal.ts";
 import { fileStore, plaintextStore } from "../../lib/cache/file_store.ts";
 import { type CacheCall, type CacheStore, memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
@@ -117,7 +117,7 @@ export interface TokenStore extends CacheStore {
 export function openTokenStore(
   line: CommandLine,
   logger: Logger,
-  { mayPrompt = isTerminal("stdin") && isTerminal("stderr"), needsCache, hold }: TokenStoreOptions = {},
+  { mayPrompt = canAsk(), needsCache, hold }: TokenStoreOptions = {},
 ): TokenStore | undefined {
   const place = tokenPlace(line);
   if (place.kind === "memory") {

@@ -7,11 +7,13 @@ import type { PublicClientApplication } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { isNamed } from "../../lib/sources/account_choice.ts";
-import { deferredNotices, makeApplication, whyNoAccount } from "../cli/application.ts";
+import { whyNoAccount } from "../cli/accounts.ts";
+import { deferredNotices, makeApplication } from "../cli/application.ts";
 import type { Command, CommandLine } from "../cli/command_line.ts";
 import { loginCommand } from "../cli/failures.ts";
-import { ACCOUNT, APP, TEXT_FORMAT, TIMEOUT, VERBOSE } from "../cli/options.ts";
-import { accountJson, accountLine, print, printJson, say } from "../cli/output.ts";
+import { accountJson, accountLine, TEXT_FORMAT } from "../cli/formats.ts";
+import { ACCOUNT, APP, TIMEOUT, VERBOSE } from "../cli/options.ts";
+import { print, printJson, say } from "../cli/output.ts";
 
 export const command: Command = {
   name: "accounts",

@@ -6,7 +6,8 @@
 import { type RedirectUri, redirectUris, type SignInWay } from "../../lib/authority.ts";
 import { clientIdOf, wellKnownName } from "../cli/application.ts";
 import { type Command, isAtMicrosoft } from "../cli/command_line.ts";
-import { AUTHORITY, CLIENT_ID, PROFILE, REDIRECT_PATH, TEXT_FORMAT } from "../cli/options.ts";
+import { AUTHORITY, CLIENT_ID, PROFILE, REDIRECT_PATH } from "../cli/options.ts";
+import { TEXT_FORMAT } from "../cli/formats.ts";
 import { escapeForTerminal, print, printJson } from "../cli/output.ts";
 
 export const command: Command = {

@@ -3,19 +3,14 @@
  *
  * @module
  */
+import { LatchkeyError, withDetails } from "../../lib/errors.ts";
 import { errorCodeOf } from "../../lib/files/files.ts";
 import { readTextFile } from "../../lib/runtime/paths.ts";
-import type { PublicClientApplication } from "../../lib/application.ts";
-import { LatchkeyError, withDetails } from "../../lib/errors.ts";
-import type { AcquireTokenRequest, RequestOptions } from "../../lib/request.ts";
-import type { AuthenticationResult } from "../../lib/token.ts";
-import { deferredNotices, makeApplication } from "../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
-import { withConsentUrl } from "../cli/failures.ts";
-import { lineOfMistake } from "../cli/json_line.ts";
+import { printToken, TOKEN_FORMAT } from "../cli/formats.ts";
+import { lineOfMistake } from "../../lib/encoding.ts";
 import { BROKER, BROWSER, CACHE, INTERACTIVE, TIMEOUT, VERBOSE } from "../cli/options.ts";
-import { type Prompter, prompterFor } from "../cli/sign_in.ts";
-import { agentSession, interactiveOf, printToken, TOKEN_FORMAT, type TokenOptions } from "./token.ts";
+import { interactiveOf, openTokens } from "../cli/tokens.ts";
 
 export const command: Command = {
   name: "CONFIG.json",
@@ -35,23 +30,13 @@ interface Config {
 }
 
 async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const config = await readConfig(line.operands[0]!);
-  const { clientId, authority, scopes } = config;
-  const { correlationId } = line;
-  const prompter = prompterFor(line);
-  const interactive = interactiveOf(line);
-  const mayPrompt = interactive !== "never";
-  const { hold, around } = deferredNotices();
-  const options = { clientId, ...(authority && { authority }), ...prompter.browser, mayPrompt, signal };
-  const app = await makeApplication(line, mayPrompt ? options : { ...options, hold });
+  const { clientId, authority, username, scopes } = await readConfig(line.operands[0]!);
+  const options = { clientId, ...(authority && { authority }) };
   try {
-    const result = await around(() =>
-      runSample({ app, prompter, interactive }, config, { correlationId, signal, agentSession: agentSession() })
-    );
-    if (result.source === "identity_provider") (await import("../cli/token_cache.ts")).warnIfNotStored(line);
-    printToken(result, line);
+    const tokens = await openTokens(line, { interactive: interactiveOf(line), signal, options });
+    printToken(await tokens.acquire({ scopes, username }), line);
   } catch (error) {
-    throw withOwnSignIn(await withConsentUrl(error, app, { scopes }));
+    throw withOwnSignIn(error);
   }
 }
 
@@ -60,30 +45,6 @@ function withOwnSignIn(error: unknown): unknown {
   if (!(error instanceof LatchkeyError) || !error.hint) return error;
   const signIn = /acquireTokenInteractive( with these scopes)?(?! with)/;
   return withDetails(error, { hint: error.hint.replace(signIn, "add --interactive always"), cause: error });
-}
-
-interface Sample {
-  readonly app: PublicClientApplication;
-  readonly prompter: Prompter;
-  readonly interactive: TokenOptions["interactive"];
-}
-
-/** Runs the documented pattern; `always` skips its first half, and `never` its second. */
-async function runSample(
-  { app, prompter, interactive }: Sample,
-  { username, scopes }: Config,
-  call: RequestOptions & Pick<AcquireTokenRequest, "agentSession">,
-): Promise<AuthenticationResult> {
-  if (interactive === "always") {
-    return await prompter.ask({ scopes, username, interactive, ...call }, (request) => app.acquireToken(request));
-  }
-  const { correlationId, signal } = call;
-  const [account] = username ? await app.getAccounts({ username, correlationId, signal }) : [];
-  const silent = account && await app.acquireTokenSilent({ scopes, account, ...call });
-  if (silent) return silent;
-  if (interactive === "never") return await app.acquireToken({ scopes, username, interactive, ...call });
-  const request = { scopes, loginHint: username, ...call };
-  return await prompter.ask(request, (request) => app.acquireTokenInteractive(request));
 }
 
 async function readConfig(path: string): Promise<Config> {

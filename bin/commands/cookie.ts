@@ -5,15 +5,16 @@
  */
 import { shareCookiePause } from "../../lib/broker/cookie_pause.ts";
 import { isPiped } from "../../lib/runtime/terminal.ts";
-import { accountOptionsOf, chooseAccount, makeApplication } from "../cli/application.ts";
+import { accountOptionsOf, chooseAccount } from "../cli/accounts.ts";
+import { makeApplication } from "../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
+import { formatOption } from "../cli/formats.ts";
 import {
   ACCOUNT_TENANT,
   APP,
   BROWSER_CLIENT_ID,
   CHOSEN_ACCOUNT,
   CLIENT_ID,
-  formatOption,
   switchOption,
   textOption,
   TIMEOUT,

@@ -4,9 +4,9 @@
  * @module
  */
 import type { AccountInfo } from "../../lib/account.ts";
-import type { PublicClientApplication } from "../../lib/application.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
-import { accountOptionsOf, chooseAccount, makeApplication } from "../cli/application.ts";
+import { accountOptionsOf, chooseAccount } from "../cli/accounts.ts";
+import { makeApplication } from "../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
 import { ACCOUNT_TENANT, APP, BROKER, CHOSEN_ACCOUNT, switchOption, TIMEOUT, VERBOSE } from "../cli/options.ts";
 import { say } from "../cli/output.ts";
@@ -40,35 +40,31 @@ async function signOut(line: CommandLine, signal: AbortSignal | undefined): Prom
   // Whoever is told that they are signed out has to be: an unusable cache is a failure.
   const app = await makeApplication(line, { needsCache: true, signal, ...(fromBroker && { requireBroker: true }) });
   const place = tokenPlace(line);
+  // The broker may still have accounts that have signed out of this app.
+  const listed = await app.getAccounts({ signal, includeSignedOut: fromBroker });
   let account: AccountInfo;
   try {
-    // The broker may still have accounts that have signed out of this app.
-    account = await chooseAccount(app, {
-      ...accountOptionsOf(line),
-      takesAnyTenant: true,
-      signal,
-      includeSignedOut: fromBroker,
-    });
+    account = await chooseAccount(app, { ...accountOptionsOf(line), takesAnyTenant: true, listed, signal });
   } catch (error) {
     if (!(error instanceof LatchkeyError) || error.code !== "account_not_found") throw error;
     // After damage there usually is no account, but the files with its tokens are there.
-    const isDone = await clearDamage(app, place, signal);
-    if (isDone && !fromBroker && (await app.getAccounts({ signal })).length === 0) return;
+    const isDone = await clearDamage(listed, place, signal);
+    if (isDone && !fromBroker && listed.length === 0) return;
     throw error;
   }
   await app.removeAccount(account, { fromBroker, correlationId: line.correlationId, signal });
   say(outcome(account, { place, fromBroker }));
-  await clearDamage(app, place, signal);
+  await clearDamage(listed.filter(({ homeAccountId }) => homeAccountId !== account.homeAccountId), place, signal);
 }
 
-/** Clears damaged token caches, and says so. Returns true if some were removed, and none is left. */
+/** Clears damaged token caches if no other account is in the cache, and says so. Returns true if some were removed, and none is left. */
 async function clearDamage(
-  app: PublicClientApplication,
+  others: readonly AccountInfo[],
   place: TokenPlace,
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
-  const left = (await app.getAccounts()).filter(({ source }) => source === "cache");
-  const cleared = await clearDamagedCaches(place, { isAnyAccountLeft: left.length > 0, signal });
+  const isAnyAccountLeft = others.some(({ source }) => source === "cache");
+  const cleared = await clearDamagedCaches(place, { isAnyAccountLeft, signal });
   if (cleared) say(cleared.message);
   return cleared?.isDone ?? false;
 }

@@ -3,18 +3,11 @@
  *
  * @module
  */
-import { accountOptionsOf, chooseAccount, makeApplication } from "../cli/application.ts";
+import { accountOptionsOf, chooseAccount } from "../cli/accounts.ts";
+import { makeApplication } from "../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
-import {
-  ACCOUNT_TENANT,
-  APP,
-  CHOSEN_ACCOUNT,
-  formatOption,
-  NONCE,
-  textOption,
-  TIMEOUT,
-  VERBOSE,
-} from "../cli/options.ts";
+import { formatOption } from "../cli/formats.ts";
+import { ACCOUNT_TENANT, APP, CHOSEN_ACCOUNT, NONCE, textOption, TIMEOUT, VERBOSE } from "../cli/options.ts";
 import { print, printJson } from "../cli/output.ts";
 
 const METHOD = { ...textOption("method", "METHOD", "Method of the request"), default: "GET" };

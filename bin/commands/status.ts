@@ -11,11 +11,12 @@ import { loginCommand } from "../cli/failures.ts";
 import { TokenCache } from "../../lib/cache/token_cache.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { folderOf } from "../../lib/files/private_files.ts";
-import { accountNames, isNamed } from "../../lib/sources/account_choice.ts";
+import { accountNames, defaultAccount, isNamed } from "../../lib/sources/account_choice.ts";
 import { clientIdOf, makeApplication, storeOf } from "../cli/application.ts";
 import type { Command, CommandLine } from "../cli/command_line.ts";
-import { ACCOUNT, APP, BROKER, TEXT_FORMAT, TIMEOUT, VERBOSE } from "../cli/options.ts";
-import { accountJson, epochSeconds, escapeForTerminal, messageOf, print, printJson, say } from "../cli/output.ts";
+import { accountJson, epochSeconds, TEXT_FORMAT } from "../cli/formats.ts";
+import { ACCOUNT, APP, BROKER, TIMEOUT, VERBOSE } from "../cli/options.ts";
+import { escapeForTerminal, messageOf, print, printJson, say } from "../cli/output.ts";
 import { type TokenPlace, tokenPlace } from "../cli/token_cache.ts";
 
 export const command: Command = {
@@ -156,10 +157,8 @@ async function knownAccounts(
  */
 function withDefault(all: readonly AccountInfo[], line: CommandLine): readonly (readonly [AccountInfo, boolean])[] {
   const given = line.text("account");
-  const ofBroker = all.filter(({ source }) => source === "broker");
   const isMeant = (account: AccountInfo) => given !== undefined && isNamed(account, given);
-  const preferred = ofBroker.length > 0 ? ofBroker : all;
-  const only = preferred.length === 1 ? preferred[0] : undefined;
+  const only = defaultAccount(all);
   const shown = given !== undefined && line.origin("account") !== "profile" ? all.filter(isMeant) : all;
   return shown.map((account) => [account, given === undefined ? account === only : isMeant(account)]);
 }

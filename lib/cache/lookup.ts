@@ -7,7 +7,7 @@ import { type AccountInfo, homeTenantOf, idKey, isSameUsername } from "../accoun
 import { isMicrosoftHost } from "../authority.ts";
 import { isGuid, type JsonObject, readJwt, readText as text } from "../encoding.ts";
 import { withoutReserved } from "../scopes.ts";
-import { type AuthenticationResult, boundedBy, EXPIRY_MARGIN_MS, redacted, redactTokens } from "../token.ts";
+import { type AuthenticationResult, boundedBy, EXPIRY_MARGIN_MS, isFresh, redacted, redactTokens } from "../token.ts";
 import {
   accessTokenKey,
   appMetadataIn,
@@ -276,7 +276,7 @@ export function boundedToken(endMs: number, token: CachedToken, now: number): Ca
   const bounded = boundedBy(endMs, result, now);
   if (bounded === result) return token;
   const { expiresOn, extendedExpiresOn = expiresOn, refreshOn } = bounded;
-  if (expiresOn.getTime() - now > EXPIRY_MARGIN_MS) {
+  if (isFresh(bounded, now)) {
     return { result: bounded, state: refreshOn && refreshOn.getTime() <= now ? "renew" : state };
   }
   return extendedExpiresOn.getTime() > now ? { result: bounded, state: "outage" } : undefined;

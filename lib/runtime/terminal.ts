@@ -71,6 +71,11 @@ export function isTerminal(stream: StreamName): boolean {
   return isSystemTerminal(stream) || (isMsysTerminal?.(stream) ?? false);
 }
 
+/** Returns true if a user can be asked: standard input and standard error are terminals. Output may be a pipe. */
+export function canAsk(): boolean {
+  return isTerminal("stdin") && isTerminal("stderr");
+}
+
 function isSystemTerminal(stream: StreamName): boolean {
   const deno = denoNamespace();
   if (deno) return deno[stream].isTerminal();

@@ -55,6 +55,20 @@ export function onlyAccountMeant<Account extends AccountInfo>(
   return more.length === 0 ? only : undefined;
 }
 
+/** Returns the account with a home account id. */
+export function accountWithId<Account extends AccountInfo>(
+  accounts: readonly Account[],
+  homeAccountId: string,
+): Account | undefined {
+  return accounts.find((account) => idKey(account.homeAccountId) === idKey(homeAccountId));
+}
+
+/** Returns the account that a call without one means, if there is one: the only one of the broker, which comes first, or the only one. */
+export function defaultAccount<Account extends AccountInfo>(accounts: readonly Account[]): Account | undefined {
+  const ofBroker = accounts.filter(({ source }) => source === "broker");
+  return onlyAccountMeant(ofBroker.length > 0 ? ofBroker : accounts, {});
+}
+
 /** Returns the accounts in a tenant. One without a tenant is in its home tenant. */
 export function accountsIn<Account extends AccountInfo>(
   accounts: readonly Account[],

@@ -32,7 +32,7 @@ import {
 import {
   type AuthenticationResult,
   boundedBy,
-  EXPIRY_MARGIN_MS,
+  isFresh,
   monotonicEnd,
   redactTokens,
   refuseOld,
@@ -362,7 +362,7 @@ export class MemoryCache {
   find(key: string, now: number): AuthenticationResult | undefined {
     const cached = this.#tokens.get(key);
     const token = cached && boundedBy(cached.endMs, cached.token, now);
-    return token && token.expiresOn.getTime() - now > EXPIRY_MARGIN_MS ? token : undefined;
+    return token && isFresh(token, now) ? token : undefined;
   }
 
   /** Returns a token, good or not: a broker is shown it to renew it. */

@@ -51,7 +51,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: "git lists the sources, and is not installed under Wine",
     isWineOnly: true,
   },
-  { suites: ["bin/cli/token_formats_test.ts"], test: /--format env gives a shell/, why: SHELLS },
+  { suites: ["bin/cli/formats_test.ts"], test: /--format env gives a shell/, why: SHELLS },
   { suites: ["bin/cli/login_hint_test.ts"], test: /gives a command that (sh|fish) runs/, why: SHELLS },
   { suites: ["lib/runtime/host_test.ts"], test: /quoteCommand\(\) for (sh|bash|zsh|fish)/, why: SHELLS },
   { suites: ["bin/cli/completions_test.ts", "bin/cli/manual_test.ts", "bin/shell_test.ts"], why: SHELLS },

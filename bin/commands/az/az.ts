@@ -9,15 +9,17 @@ import { hintInWords, isInteractionRequired, LatchkeyError, withDetails } from "
 import { resourceOf } from "../../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 import { type Cloud, cloudJson, cloudsOf, type RESOURCE_TYPES } from "./clouds.ts";
-import { azOutput } from "./output.ts";
+import { accountTable, azOutput, cloudTable } from "./output.ts";
 import { type AzCall, OTHER_SIGN_INS, readAzCall } from "./syntax.ts";
 import type { Holder, Subscription } from "./subscriptions.ts";
 import { type Command, type CommandLine, readCommandLine } from "../../cli/command_line.ts";
 import { failureText } from "../../cli/failures.ts";
 import { ACCOUNT, APP, type Option, TENANT, textOption, TIMEOUT, VERBOSE } from "../../cli/options.ts";
-import { azureCliJson, print, say, sayLine } from "../../cli/output.ts";
+import { azureCliJson } from "../../cli/formats.ts";
+import { print, say, sayLine } from "../../cli/output.ts";
+import { scopesOf } from "../../cli/scopes.ts";
 import { givenWords } from "../../cli/stored_command.ts";
-import { acquireToken, scopesOf } from "../token.ts";
+import { openTokens, type TokenSource } from "../../cli/tokens.ts";
 
 /** Subscription of the account, which `az-shim` passes on. */
 export const SUBSCRIPTION: Option = {
@@ -65,6 +67,8 @@ interface Call extends AzCall {
   /** The command line of latchkey; `line` is Azure CLI's. */
   readonly options: CommandLine;
   readonly signal: AbortSignal | undefined;
+  /** Opens the source of tokens on the first call: not every answer needs one. */
+  readonly tokens: () => Promise<TokenSource>;
   readonly clouds: readonly Cloud[];
   readonly cloud: Cloud;
 }
@@ -81,7 +85,9 @@ async function answerAzureCli(options: CommandLine, signal: AbortSignal | undefi
   if (!("line" in read)) return print((await import("../../cli/help.ts")).helpOf(read));
   const clouds = cloudsOf(options.text("authority"));
   const cloud = clouds.find(({ isActive }) => isActive)!;
-  const call: Call = { ...read, options, signal, clouds, cloud };
+  let opened: Promise<TokenSource> | undefined;
+  const tokens = () => opened ??= openTokens(options, { interactive: "never", signal });
+  const call: Call = { ...read, options, signal, tokens, clouds, cloud };
   const { line } = call;
   try {
     const answer = await answerTo(call);
@@ -174,15 +180,14 @@ function checkSetting(setting: string, cloud: Cloud): void {
 
 /** Acquires a token without a prompt. If a sign-in is needed, the hint is Azure CLI's. */
 async function tokenFor(
-  { options, signal, cloud }: Call,
+  { tokens, cloud }: Call,
   { scopes = [scopeOf(cloud, "arm")], tenant }: {
     readonly scopes?: readonly string[] | undefined;
     readonly tenant?: string | undefined;
   } = {},
 ): Promise<AuthenticationResult> {
-  const tenantLine = options.with({ tenant: tenant ?? options.text("tenant") });
   try {
-    return await acquireToken(tenantLine, { interactive: "never", signal, asked: () => ({ scopes }) });
+    return await (await tokens()).acquire({ scopes, tenantId: tenant });
   } catch (error) {
     if (!(error instanceof LatchkeyError)) throw error;
     const login = azLoginHint(error, { scopes, tenant });
@@ -256,11 +261,14 @@ async function tokenAnswer(call: Call): Promise<unknown> {
     const { current } = await subscriptionsOf(call, result, "known");
     return { ...azureCliJson(result), subscription: current?.id ?? result.tenantId };
   }
-  const { find, failure } = await subscriptionsOf(call, await tokenFor(call), { wanted });
+  const ofAccount = await tokenFor(call);
+  const { find, failure } = await subscriptionsOf(call, ofAccount, { wanted });
   const found = find(wanted);
   // Without a list nobody knows the tenant of a subscription: it is probably the account's.
   if (!found && !failure) throw notFound(wanted);
-  const result = await tokenFor(call, { scopes, tenant: found?.tenantId });
+  const tenantId = found?.tenantId ?? ofAccount.tenantId;
+  const isSame = tenantId === ofAccount.tenantId && scopes.join() === scopeOf(cloud, "arm");
+  const result = isSame ? ofAccount : await tokenFor(call, { scopes, tenant: found?.tenantId });
   return { ...azureCliJson(result), subscription: found?.id ?? wanted };
 }
 
@@ -397,23 +405,6 @@ function accountsJson(
   );
 }
 
-type Accounts = readonly Readonly<Record<string, unknown>>[];
-
-/** Azure CLI's columns for lists of accounts, and of clouds. */
-function accountTable(accounts: unknown): unknown {
-  return (accounts as Accounts).map(({ name, cloudName, id, tenantId, state, isDefault }) => ({
-    ...{ Name: name, CloudName: cloudName, SubscriptionId: id, TenantId: tenantId, State: state, IsDefault: isDefault },
-  }));
-}
-
-function cloudTable(clouds: unknown): unknown {
-  return (clouds as Accounts).map(({ isActive, name, profile }) => ({
-    IsActive: isActive,
-    Name: name,
-    Profile: profile,
-  }));
-}
-
 async function setSubscription(call: Call): Promise<void> {
   const wanted = call.line.text("subscription")!;
   const token = await tokenFor(call);
@@ -426,7 +417,8 @@ async function setSubscription(call: Call): Promise<void> {
 
 /** Signs accounts out of the app, as `latchkey logout` does: one, or all. */
 async function signOut({ name, line, options, signal }: Call): Promise<void> {
-  const { chooseAccount, makeApplication } = await import("../../cli/application.ts");
+  const { chooseAccount } = await import("../../cli/accounts.ts");
+  const { makeApplication } = await import("../../cli/application.ts");
   const app = await makeApplication(options, { needsCache: true, signal });
   const given = line.text("username");
   const all = await app.getAccounts({ signal });
@@ -434,7 +426,7 @@ async function signOut({ name, line, options, signal }: Call): Promise<void> {
   const nameOrId = given ?? options.text("account");
   const tenant = options.text("tenant");
   const accounts = name === "logout"
-    ? [await chooseAccount(app, { nameOrId, tenant, takesAnyTenant: true, signal })]
+    ? [await chooseAccount(app, { nameOrId, tenant, takesAnyTenant: true, listed: all, signal })]
     : all;
   for (const account of accounts) {
     await app.removeAccount(account, { correlationId: options.correlationId, signal });
@@ -447,12 +439,12 @@ async function logIn(call: Call): Promise<unknown> {
   const { line, options, signal } = call;
   const other = OTHER_SIGN_INS.find(({ name }) => line.origin(name) === "command line");
   if (other) throw refused(`latchkey signs a person in, without --${other.name}`, "Run Azure CLI itself for this");
-  const { command: login, completeSignIn } = await import("../login.ts");
+  const { completeSignIn, SIGN_IN_OPTIONS } = await import("../../cli/sign_in.ts");
   const challenge = line.text("claims-challenge");
   const tenant = line.text("tenant");
   // The last of two values counts. Without --profile, login does not write to the profile.
   const words = [
-    ...givenWords(options, login.options.filter(({ name }) => name !== "profile")),
+    ...givenWords(options, SIGN_IN_OPTIONS.filter(({ name }) => name !== "profile")),
     ...scopesAsked(call).map((scope) => `--scope=${scope}`),
     ...(tenant === undefined ? [] : [`--tenant=${tenant}`]),
     ...(challenge === undefined ? [] : [`--claims=${challenge}`]),
@@ -462,13 +454,12 @@ async function logIn(call: Call): Promise<unknown> {
     ? undefined
     : await (await import("../../cli/profiles.ts")).profileOf(options, { mayBeNew: false });
   const asked = { scopes: line.list("scope"), tenant, challenge };
-  const result = await completeSignIn(readCommandLine(login, words, profile), signal, {
-    atTerminal: azLoginCommand(asked),
-    onOtherDevice: azLoginCommand(asked, "--use-device-code"),
-  });
+  const login = readCommandLine({ name: "login", operands: 0, options: SIGN_IN_OPTIONS }, words, profile);
+  const commands = { atTerminal: azLoginCommand(asked), onOtherDevice: azLoginCommand(asked, "--use-device-code") };
+  const { result, app } = await completeSignIn(login, { signal, commands });
   // The token can be for another API than Azure Resource Manager.
-  const account = { account: result.account.homeAccountId };
-  const signedIn = { ...call, options: options.with(account) };
+  const ownLine = options.with({ account: result.account.homeAccountId });
+  const signedIn = { ...call, tokens: () => openTokens(ownLine, { interactive: "never", signal, app }) };
   const found = line.isOn("skip-subscription-discovery")
     ? await subscriptionsOf(signedIn, result, "known")
     : await subscriptionsAfterSignIn(signedIn, result, tenant);

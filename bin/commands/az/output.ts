@@ -233,3 +233,21 @@ function colorOf({ key, string }: { readonly key?: string; readonly string?: str
   if (key) return "94";
   return string ? "33" : "34";
 }
+
+type Rows = readonly Readonly<Record<string, unknown>>[];
+
+/** Returns Azure CLI's columns for a list of accounts. */
+export function accountTable(accounts: unknown): unknown {
+  return (accounts as Rows).map(({ name, cloudName, id, tenantId, state, isDefault }) => ({
+    ...{ Name: name, CloudName: cloudName, SubscriptionId: id, TenantId: tenantId, State: state, IsDefault: isDefault },
+  }));
+}
+
+/** Returns Azure CLI's columns for a list of clouds. */
+export function cloudTable(clouds: unknown): unknown {
+  return (clouds as Rows).map(({ isActive, name, profile }) => ({
+    IsActive: isActive,
+    Name: name,
+    Profile: profile,
+  }));
+}

@@ -25,7 +25,7 @@ import { isThere, readTextFile } from "../../../lib/runtime/paths.ts";
 import type { PublicClientApplication } from "../../../lib/application.ts";
 import { LatchkeyError, type LatchkeyErrorCode, systemWord } from "../../../lib/errors.ts";
 import { wellKnownName } from "../../cli/application.ts";
-import { withConsentUrl } from "../../cli/failures.ts";
+import { failureLine, withConsentUrl } from "../../cli/failures.ts";
 import {
   blockedBy,
   type Check,
@@ -125,10 +125,10 @@ export const silentToken: Check = {
     } catch (cause) {
       const error = await withConsentUrl(cause, app, { scopes, tenantId });
       if (!(error instanceof LatchkeyError)) throw error;
-      const { code, errorDescription, message, correlationId } = error;
+      const { code, correlationId } = error;
       const id = correlationId === undefined ? "" : ` (correlation id ${correlationId})`;
       const fix = SIGN_IN_HELPS.includes(code) ? signInFix(context) : RUN_VERBOSE;
-      return failed(`for ${what}: ${code}: ${errorDescription || message}${id}`, context.hintOf(error) ?? fix);
+      return failed(`for ${what}: ${failureLine(error)}${id}`, context.hintOf(error) ?? fix);
     }
   },
 };

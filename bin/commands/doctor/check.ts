@@ -8,6 +8,7 @@ import type { PublicClientApplication } from "../../../lib/application.ts";
 import { untilAborted } from "../../../lib/async.ts";
 import type { CacheStore } from "../../../lib/cache/store.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
+import { descriptionOf } from "../../cli/failures.ts";
 import { commandLineHint } from "../../cli/output.ts";
 import type { TokenPlace } from "../../cli/token_cache.ts";
 
@@ -95,7 +96,7 @@ export function tolerated(finding: Finding, reason: string): Finding {
 
 export function asFailure(error: unknown): Finding {
   if (error instanceof LatchkeyError) {
-    return failed(error.errorDescription || error.message, error.hint ?? RUN_VERBOSE);
+    return failed(descriptionOf(error), error.hint ?? RUN_VERBOSE);
   }
   return failed(error instanceof Error ? error.message || error.name : String(error), RUN_VERBOSE);
 }

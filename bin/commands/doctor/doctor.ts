@@ -15,20 +15,11 @@ import { LatchkeyError } from "../../../lib/errors.ts";
 import { clientIdOf, makeApplication } from "../../cli/application.ts";
 import type { Command, CommandLine } from "../../cli/command_line.ts";
 import { withLoginOptions } from "../../cli/failures.ts";
-import {
-  ACCOUNT,
-  APP,
-  REDIRECT_PATH,
-  SCOPES_OR_DEFAULT,
-  TENANT,
-  TEXT_FORMAT,
-  TIMEOUT,
-  VERBOSE,
-} from "../../cli/options.ts";
+import { TEXT_FORMAT } from "../../cli/formats.ts";
+import { ACCOUNT, APP, REDIRECT_PATH, SCOPES_OR_DEFAULT, TENANT, TIMEOUT, VERBOSE } from "../../cli/options.ts";
 import { escapeForTerminal, jsonForTerminal } from "../../cli/output.ts";
 import { openTokenStore, tokenPlace } from "../../cli/token_cache.ts";
-import { defaultScopesOf } from "../login.ts";
-import { scopesOf } from "../token.ts";
+import { defaultScopesOf, scopesOf } from "../../cli/scopes.ts";
 import {
   accounts,
   broker,

@@ -9,11 +9,11 @@ import { readEnvironment } from "../../../lib/runtime/host.ts";
 import { isTerminal, readStandardInput } from "../../../lib/runtime/terminal.ts";
 import { clientIdOf } from "../../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";
-import { isSignInNeeded, withLoginHint } from "../../cli/failures.ts";
+import { isSignInNeeded } from "../../cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, INTERACTIVE, TENANT, TIMEOUT, VERBOSE } from "../../cli/options.ts";
 import { print, say } from "../../cli/output.ts";
 import { gitHostEntries } from "../../cli/profiles.ts";
-import { acquireToken, interactiveOf, type TokenOptions } from "../token.ts";
+import { type Interactive, interactiveOf, openTokens } from "../../cli/tokens.ts";
 
 const AZURE_DEVOPS_HOST = "dev.azure.com";
 
@@ -323,9 +323,8 @@ interface Task {
 async function get({ request, scopes, lines: [line], signal }: Task): Promise<void> {
   const { capabilities, username } = request;
   try {
-    const interactive = gitInteractive(line);
-    const asked = () => ({ scopes });
-    const { account, accessToken: token, expiresOn } = await acquireToken(line, { interactive, signal, asked });
+    const tokens = await openTokens(line, { interactive: gitInteractive(line), signal, namesSignIn: true });
+    const { account, accessToken: token, expiresOn } = await tokens.acquire({ scopes });
     print(writeCredential({
       username: username ?? (account.username || account.homeAccountId),
       ...{ token, expiresOn },
@@ -335,7 +334,7 @@ async function get({ request, scopes, lines: [line], signal }: Task): Promise<vo
   } catch (error) {
     // Without a sign-in there is no other password to ask for.
     if (signal?.aborted || isSignInNeeded(error)) print(QUIT);
-    throw withLoginHint(error, line, scopes);
+    throw error;
   }
 }
 
@@ -345,23 +344,18 @@ async function erase({ request: { secret, capabilities, states }, scopes, lines,
   const isOthers = capabilities.has("state") && !isOwn;
   if (secret === undefined || isOthers || lines[0].text("client-id") === undefined) return;
   for (const line of lines) {
-    const acquire = (forceRefresh: boolean) =>
-      acquireToken(line, { interactive: "never", signal, asked: () => ({ scopes, forceRefresh }) });
-    try {
-      const cached = await acquire(false).catch((error) => {
-        // Without a token of ours, the rejected password came from another credential helper.
-        if (!isOwn && isSignInNeeded(error)) return undefined;
-        throw error;
-      });
-      if (cached?.accessToken === secret) return void await acquire(true);
-    } catch (error) {
-      throw withLoginHint(error, line, scopes);
-    }
+    const tokens = await openTokens(line, { interactive: "never", signal, namesSignIn: true });
+    const cached = await tokens.acquire({ scopes }).catch((error) => {
+      // Without a token of ours, the rejected password came from another credential helper.
+      if (!isOwn && isSignInNeeded(error)) return undefined;
+      throw error;
+    });
+    if (cached?.accessToken === secret) return void await tokens.acquire({ scopes, forceRefresh: true });
   }
 }
 
 /** Standard input belongs to git, so only standard error shows whether there is a terminal. */
-function gitInteractive(line: CommandLine): TokenOptions["interactive"] {
+function gitInteractive(line: CommandLine): Interactive {
   if (line.get(INTERACTIVE) !== "auto") return interactiveOf(line);
   const mayAsk = !/^(0|false|no|off)$/i.test(readEnvironment("GIT_TERMINAL_PROMPT") ?? "");
   return isTerminal("stderr") && mayAsk ? "if-needed" : "never";

@@ -9,7 +9,6 @@ import { LatchkeyError } from "../../../lib/errors.ts";
 import { resourceOf } from "../../../lib/scopes.ts";
 import { clientIdOf } from "../../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";
-import { withLoginHint } from "../../cli/failures.ts";
 import {
   ACCOUNT,
   APP,
@@ -23,7 +22,7 @@ import {
 } from "../../cli/options.ts";
 import { jsonForTerminal, print } from "../../cli/output.ts";
 import { microsoftApiOf } from "../../../lib/oauth/microsoft_apps.ts";
-import { acquireToken, interactiveOf, type TokenOptions } from "../token.ts";
+import { interactiveOf, openTokens } from "../../cli/tokens.ts";
 
 /** The command. */
 export const command: Command = {
@@ -161,12 +160,9 @@ async function printExecCredential(line: CommandLine, signal: AbortSignal | unde
   const scopes = [`${serverIdOf(line)}/.default`];
   const { apiVersion, isInteractive } = execRequest();
   const interactive = isInteractive === false ? "never" : interactiveOf(line);
-  const asked: TokenOptions["asked"] = () => ({ scopes, forceRefresh: line.isOn("force-refresh") });
-  try {
-    print(writeExecCredential(apiVersion, await acquireToken(line, { interactive, signal, asked })));
-  } catch (error) {
-    throw withLoginHint(error, line, scopes);
-  }
+  const tokens = await openTokens(line, { interactive, signal, namesSignIn: true });
+  const result = await tokens.acquire({ scopes, forceRefresh: line.isOn("force-refresh") });
+  print(writeExecCredential(apiVersion, result));
 }
 
 function serverIdOf(line: CommandLine): string {

@@ -6,6 +6,7 @@
 import { untilAborted } from "../../../lib/async.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { type Challenge, challengedFetch, ChallengeLimits } from "../../../lib/oauth/challenged_fetch.ts";
+import { EXPIRY_MARGIN_MS } from "../../../lib/token.ts";
 
 /** A token, and what it was requested with. */
 export interface ServerToken {
@@ -45,8 +46,6 @@ interface Options {
   readonly now?: (() => number) | undefined;
 }
 
-/** A token is renewed this long before it expires, in milliseconds; one that lasts a few minutes, at half of them. */
-const RENEW_BEFORE_MS = 5 * 60_000;
 /** Time in milliseconds until a renewal that failed is tried again. */
 const PAUSE_MS = 60_000;
 /** Shortest time between two prompts, in milliseconds: users who are prompted again and again give in. */
@@ -136,7 +135,8 @@ class TokenHolder {
     }
     const now = this.#now();
     const leftMs = token.expiresOn.getTime() - now;
-    this.#renewAtMs = now + Math.max(leftMs - RENEW_BEFORE_MS, leftMs / 2);
+    // A token that lasts a few minutes is renewed at half of them.
+    this.#renewAtMs = now + Math.max(leftMs - EXPIRY_MARGIN_MS, leftMs / 2);
     this.#token = token;
     return token;
   }

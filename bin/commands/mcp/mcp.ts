@@ -3,20 +3,18 @@
  *
  * @module
  */
-import type { PublicClientApplication } from "../../../lib/application.ts";
 import { withinTime } from "../../../lib/async.ts";
 import { makeFetch } from "../../../lib/http/client.ts";
 import { readServerAddress } from "../../../lib/oauth/protected_resource.ts";
-import type { AcquireTokenRequest } from "../../../lib/request.ts";
 import { onSignals } from "../../../lib/runtime/lifecycle.ts";
 import { dropUnreadErrors, isTerminal, standardInput, standardOutput } from "../../../lib/runtime/terminal.ts";
-import { makeApplication } from "../../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";
-import { withConsentUrl, withLoginHint } from "../../cli/failures.ts";
+import { withLoginHint } from "../../cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, INTERACTIVE, SCOPES, TENANT, VERBOSE } from "../../cli/options.ts";
 import { say } from "../../cli/output.ts";
 import { acquireForServer, needsOfServer, type ServerNeeds } from "../../cli/protected_server.ts";
-import { agentSession, resolveAccount, scopesForServer } from "../token.ts";
+import { scopesForServer } from "../../cli/scopes.ts";
+import { openTokens, type TokenSource } from "../../cli/tokens.ts";
 import { fetchWithToken, type ServerToken, type TokenReason } from "./authorization.ts";
 import { relayMessages } from "./relay.ts";
 
@@ -63,68 +61,60 @@ async function runMcp(line: CommandLine): Promise<void> {
   const url = readServerAddress(address);
   const isEager = scopesForServer(line).length > 0;
   const ended = new AbortController();
-  const { app, acquire } = await tokensFor(url, line, ended.signal);
+  const option = line.get(INTERACTIVE);
+  const isInteractive = option === "always" || option === "auto" && isTerminal("stderr");
+  const { signal } = ended;
+  const tokens = await openTokens(line, {
+    ...{ interactive: isInteractive ? "if-needed" : "never", isService: true, signal },
+    options: { readRedirect: undefined }, // standard input has messages
+  });
   const errors = await dropUnreadErrors();
   const listening = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.abort());
   try {
     // A tool may work for longer than five minutes.
+    const acquire = tokensFor(url, line, { tokens, signal });
     const fetch = fetchWithToken(url, { fetch: makeFetch({ isPatient: true }), acquire, isEager, tell: say });
     const [input, output] = [standardInput(), standardOutput()];
-    await relayMessages(url, { fetch, input, output, signal: ended.signal, tell: say });
+    await relayMessages(url, { fetch, input, output, signal, tell: say });
   } finally {
     ended.abort();
-    await withinTime(app.close(), LAST_SAVES_MS); // a renewal that takes longer is finished as in every command
+    await withinTime(tokens.app.close(), LAST_SAVES_MS); // a renewal that takes longer is finished as in every command
     listening[Symbol.dispose]();
     await errors[Symbol.asyncDispose]();
   }
 }
 
-/** Returns the app of the command line, and a function that acquires tokens for the server. */
-async function tokensFor(url: URL, line: CommandLine, signal: AbortSignal): Promise<{
-  readonly app: PublicClientApplication;
-  readonly acquire: (reason: TokenReason, held: ServerToken | undefined) => Promise<ServerToken>;
-}> {
-  const option = line.get(INTERACTIVE);
-  const isInteractive = option === "always" || option === "auto" && isTerminal("stderr");
-  const prompter = isInteractive ? (await import("../../cli/sign_in.ts")).prompterFor(line) : undefined;
-  const app = await makeApplication(line, {
-    ...{ ...prompter?.browser, readRedirect: undefined },
-    ...{ mayPrompt: isInteractive, signal },
-  });
+/** Returns a function that acquires tokens for the server. */
+function tokensFor(
+  url: URL,
+  line: CommandLine,
+  { tokens, signal }: { readonly tokens: TokenSource; readonly signal: AbortSignal },
+): (reason: TokenReason, held: ServerToken | undefined) => Promise<ServerToken> {
   let known: ServerNeeds | undefined;
-
-  async function acquire(reason: TokenReason, held: ServerToken | undefined): Promise<ServerToken> {
+  return async (reason, held) => {
     const { kind, challenge, onPrompt } = reason;
-    const mayPrompt = prompter !== undefined && reason.mayPrompt;
     const needs = held && known && kind !== "scopes" ? known : await needsOfServer(url.href, line, {
       ...{ named: scopesForServer(line), challenge, held: held?.scopes, signal },
     });
-    const account = await resolveAccount(app, { nameOrId: line.text("account"), tenant: line.text("tenant"), signal });
     const result = await acquireForServer(needs, async ({ onBeforeLaunchingUi, ...target }) => {
-      const request: AcquireTokenRequest = {
-        ...target,
-        ...account,
-        ...(kind === "claims" && { claims: challenge }),
-        ...(kind === "refused" && { forceRefresh: true }),
-        agentSession: agentSession(),
-        signal,
-        onBeforeLaunchingUi(event) {
-          onPrompt();
-          onBeforeLaunchingUi?.(event);
-        },
-      };
       try {
-        if (!mayPrompt) return await app.acquireToken({ ...request, interactive: "never" });
-        return await prompter.ask(request, (request) => app.acquireToken(request));
+        return await tokens.acquire({
+          ...target,
+          ...(kind === "claims" && { claims: challenge }),
+          ...(kind === "refused" && { forceRefresh: true }),
+          ...(!reason.mayPrompt && { interactive: "never" }),
+          onBeforeLaunchingUi(event) {
+            onPrompt();
+            onBeforeLaunchingUi?.(event);
+          },
+        });
       } catch (error) {
-        throw withLoginHint(await withConsentUrl(error, app, request), needs.line, needs.loginScopes);
+        throw withLoginHint(error, needs.line, needs.loginScopes);
       }
     }, { mayAsk: false, signal }); // standard input has messages, and no answer
     known = needs;
     const { accessToken, tokenType, expiresOn } = result;
     const { scopes } = needs.target;
     return { authorization: `${tokenType} ${accessToken}`, expiresOn, scopes };
-  }
-
-  return { app, acquire };
+  };
 }

@@ -16,7 +16,9 @@ import { type EndpointAddress, openEndpoint } from "../../../lib/http/unix_socke
 import { quoteCommand } from "../../../lib/runtime/host.ts";
 import { ArgumentError, isInteractionRequired, LatchkeyError, type LatchkeyErrorCode } from "../../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../../lib/request.ts";
+import { SCOPE_TOKEN } from "../../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
+import { failureLine } from "../../cli/failures.ts";
 import { commandLineHint, jsonForTerminal, say } from "../../cli/output.ts";
 import { openRequestLog } from "./request_log.ts";
 
@@ -113,8 +115,6 @@ const FIRST_VERSION = "2019-08-01";
 /** Parameters that name a managed identity, in this and other Azure services. */
 const IDENTITY_KEYS = ["client_id", "principal_id", "object_id", "mi_res_id", "msi_res_id"];
 const MAX_RESOURCE_CHARACTERS = 1024;
-/** RFC 6749, 3.3: the characters of a scope. */
-const SCOPE = /^[\x21\x23-\x5B\x5D-\x7E]+$/;
 
 /** Reads the query of a request. */
 export function readIdentityQuery(query: string): IdentityRequest | Refusal {
@@ -129,7 +129,7 @@ export function readIdentityQuery(query: string): IdentityRequest | Refusal {
     return badRequest(`api-version must be ${FIRST_VERSION}`);
   }
   if (!resource) return badRequest("resource is missing: the App ID URI of the API that the token is for");
-  if (resource.length > MAX_RESOURCE_CHARACTERS || !SCOPE.test(resource)) {
+  if (resource.length > MAX_RESOURCE_CHARACTERS || !SCOPE_TOKEN.test(resource)) {
     return badRequest("resource is not an App ID URI, such as https://management.azure.com");
   }
   if (identities.length > 1) return badRequest(`Give only one of ${IDENTITY_KEYS.join(", ")}`);
@@ -157,7 +157,7 @@ export function readAzdRequest(query: string, content: string): AzdRequest | Ref
   }
   const { scopes, tenantId } = readJson(content) ?? {};
   const isScope = (scope: unknown) =>
-    typeof scope === "string" && scope.length <= MAX_RESOURCE_CHARACTERS && SCOPE.test(scope);
+    typeof scope === "string" && scope.length <= MAX_RESOURCE_CHARACTERS && SCOPE_TOKEN.test(scope);
   if (!Array.isArray(scopes) || scopes.length === 0 || scopes.length > MAX_SCOPES || !scopes.every(isScope)) {
     return badRequest("scopes must be an array of scopes, such as https://management.azure.com//.default");
   }
@@ -346,8 +346,7 @@ export function identityAnswers(options: IdentityAnswersOptions): IdentityEndpoi
       if (!(error instanceof LatchkeyError)) throw error;
       onOutcome(scope, error);
       const { code, hint, correlationId } = error;
-      const reason = `${error.error ?? code}: ${error.errorDescription || error.message}`;
-      const message = [reason, commandLineHint(hint)].filter(Boolean).join(". ");
+      const message = [failureLine(error), commandLineHint(hint)].filter(Boolean).join(". ");
       const isSignedOut = isInteractionRequired(error);
       return failureReply(request, { statusCode: STATUS[code], message }, { correlationId, isSignedOut });
     }

@@ -26,12 +26,13 @@ import { runInForeground, StartError } from "../../../lib/runtime/process.ts";
 import { onSignals } from "../../../lib/runtime/lifecycle.ts";
 import { absolutePath, isThere } from "../../../lib/runtime/paths.ts";
 import { dropUnreadErrors } from "../../../lib/runtime/terminal.ts";
-import { clientIdOf, makeApplication } from "../../cli/application.ts";
+import { clientIdOf } from "../../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";
-import { loginCommand, withConsentUrl } from "../../cli/failures.ts";
+import { loginCommand } from "../../cli/failures.ts";
 import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, VERBOSE } from "../../cli/options.ts";
 import { messageOf, print, say } from "../../cli/output.ts";
-import { agentSession, interactiveOf, resolveAccount, scopeOfResource } from "../token.ts";
+import { scopeOfResource } from "../../cli/scopes.ts";
+import { interactiveOf, openTokens } from "../../cli/tokens.ts";
 import { azureScopes } from "./azure.ts";
 import {
   type AcceptedRequest,
@@ -213,41 +214,29 @@ const IDENTITY_SERVICE = (options: IdentityEndpointOptions): Service => ({
 async function serviceOf(line: CommandLine, { isLogged }: { readonly isLogged: boolean }): Promise<Service> {
   const upstreams = await upstreamsOf(line);
   const scopes = upstreams.length > 0 ? undefined : allowedScopes(line);
-  const isInteractive = interactiveOf(line) !== "never";
   const clientId = clientIdOf(line);
-  // --port is the endpoint's. The system chooses the browser's.
-  const browserLine = line.with({ port: undefined });
-  const prompter = isInteractive ? (await import("../../cli/sign_in.ts")).prompterFor(browserLine) : undefined;
-  const app = await makeApplication(line, {
-    ...prompter?.browser,
-    mayPrompt: isInteractive,
-    // The proxy answers claims challenges. What others do with a token is theirs.
-    ...(!scopes && { clientCapabilities: ["cp1"] }),
-  });
-  const silently = (request: AcquireTokenRequest) => app.acquireToken({ ...request, interactive: "never" });
-  const prompts = prompter && new (await import("./client_prompts.ts")).ClientPrompts({
-    silently,
-    withPrompt: (request) => prompter.ask(request, (request) => app.acquireToken(request)),
-  });
   const tenant = line.text("tenant");
+  // --port is the endpoint's. The system chooses the browser's.
+  const tokens = await openTokens(line.with({ port: undefined }), {
+    interactive: interactiveOf(line),
+    isService: true,
+    // The proxy answers claims challenges. What others do with a token is theirs.
+    options: scopes ? {} : { clientCapabilities: ["cp1"] },
+  });
+  const silently = (request: AcquireTokenRequest) => tokens.acquire({ ...request, interactive: "never" });
+  const withPrompt = (request: AcquireTokenRequest) => tokens.acquire(request);
+  const prompts = interactiveOf(line) === "never"
+    ? undefined
+    : new (await import("./client_prompts.ts")).ClientPrompts({ silently, withPrompt });
   const onOutcome = signInNotices(line);
   const acquire = async (asked: Omit<AcquireTokenRequest, "account" | "username">) => {
-    const account = await resolveAccount(app, {
-      nameOrId: line.text("account"),
-      tenant: tenant ?? asked.tenantId,
-      signal: asked.signal,
-    });
-    const request = { ...asked, ...account, tenantId: tenant ?? asked.tenantId, agentSession: agentSession() };
-    try {
-      return await (prompts?.acquire(request) ?? silently(request));
-    } catch (error) {
-      throw await withConsentUrl(error, app, request);
-    }
+    const request = { ...asked, tenantId: tenant ?? asked.tenantId };
+    return await (prompts?.acquire(request) ?? silently(request));
   };
   // A renewal in flight is not waited for: it may still complete after the command has ended.
   const close = () => {
     prompts?.close();
-    void app.close();
+    void tokens.app.close();
   };
   if (scopes) {
     const identities = new Set(line.list("identity").map((id) => id.toLowerCase()));

@@ -19,6 +19,7 @@ import { secretComparer } from "../../../lib/http/server.ts";
 import { type EndpointAddress, listenAt } from "../../../lib/http/unix_socket.ts";
 import { currentRuntime, isAtLeast } from "../../../lib/runtime/host.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
+import { failureLine } from "../../cli/failures.ts";
 import { commandLineHint, say } from "../../cli/output.ts";
 import { type IdentityEndpoint, type Refusal, STATUS } from "./endpoint.ts";
 import { openRequestLog, type RequestLog } from "./request_log.ts";
@@ -415,8 +416,7 @@ function refusalFor(error: unknown): Refusal {
   if (error instanceof ArgumentError) return { statusCode: 502, message: error.message };
   if (error instanceof LatchkeyError) {
     const { code, hint } = error;
-    const reason = `${error.error ?? code}: ${error.errorDescription || error.message}`;
-    const message = [reason, commandLineHint(hint)].filter(Boolean).join(". ");
+    const message = [failureLine(error), commandLineHint(hint)].filter(Boolean).join(". ");
     // An agent's library would take a 400 or 401 for the upstream's.
     return { statusCode: isInteractionRequired(error) ? 502 : Math.max(502, STATUS[code]), message };
   }

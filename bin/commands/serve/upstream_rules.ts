@@ -4,6 +4,7 @@
  * @module
  */
 import { isHttpsOrLoopback } from "../../../lib/authority.ts";
+import { SCOPE_TOKEN } from "../../../lib/scopes.ts";
 import { UsageError } from "../../cli/command_line.ts";
 import type { Refusal } from "./endpoint.ts";
 
@@ -53,7 +54,7 @@ export function readUpstream(rule: string): Upstream {
   if (url.username || url.password || url.search || url.hash) throw fails("the URL has more than an origin and a path");
   // The URL's parser would have resolved them unseen.
   if (/[\\%]|\/\.{1,2}(\/|$)/.test(address)) throw fails("the path has dots, backslashes or encoded characters");
-  if (scope !== undefined && !/^[\x21\x23-\x5B\x5D-\x7E]+$/.test(scope)) throw fails("the scope is invalid");
+  if (scope !== undefined && !SCOPE_TOKEN.test(scope)) throw fails("the scope is invalid");
   const { host, hostname, origin, pathname } = url;
   return {
     origin,

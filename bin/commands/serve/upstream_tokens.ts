@@ -7,7 +7,7 @@ import { untilAborted } from "../../../lib/async.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { ChallengeLimits } from "../../../lib/oauth/challenged_fetch.ts";
 import type { AcquireTokenRequest } from "../../../lib/request.ts";
-import type { AuthenticationResult } from "../../../lib/token.ts";
+import { type AuthenticationResult, isFresh } from "../../../lib/token.ts";
 
 /** A source of tokens. */
 export interface TokenSource {
@@ -17,9 +17,6 @@ export interface TokenSource {
   /** Receives the error of each request for a token, or `undefined`. */
   readonly onOutcome: (scope: string, error: LatchkeyError | undefined) => void;
 }
-
-/** A token that met a challenge is used until shortly before it expires: one without the claims would be refused again. */
-const MARGIN_MS = 5 * 60_000;
 
 /** A claims challenge. */
 export interface ClaimsChallenge {
@@ -82,7 +79,8 @@ export class ScopeTokens {
     this.#next = undefined;
     const renewed = next && this.answer(next, signal);
     if (renewed !== undefined) return await renewed;
-    if (this.#challenged && this.#challenged.expiresOn.getTime() - MARGIN_MS > this.#now()) return this.#challenged;
+    // It is used until shortly before it expires: a token without the claims would be refused again.
+    if (this.#challenged && isFresh(this.#challenged, this.#now())) return this.#challenged;
     this.#challenged = undefined;
     this.#limits.forgetAnswered();
     return await this.#request({ signal });

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
+import { renewalLimitMs } from "../../../bin/cli/tokens.ts";
 import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { type FakeBroker, startFakeBroker } from "../../fakes/start_fake_broker.ts";
 import { type InProcessOptions, runInProcess } from "../run_in_process.ts";
+
+const SUBSCRIPTION = "22222222-3333-4444-8555-666666666666";
 
 let bus: PrivateBus;
 let broker: FakeBroker;
@@ -36,6 +39,23 @@ test("login asks the broker three times", async () => {
   expect(await callsOf("login")).toEqual(SILENT_TOKEN);
 });
 
+test("az account get-access-token --subscription makes one application, and one sequence of calls", async () => {
+  const words = `az -- account get-access-token --subscription ${SUBSCRIPTION}`;
+  expect(await callsOf(words, { env: { ARM_SUBSCRIPTION_ID: SUBSCRIPTION } })).toEqual(SILENT_TOKEN);
+});
+
+test("logout lists the broker's accounts once", async () => {
+  expect(await callsOf("logout")).toEqual(["Ping", "getAccounts"]);
+});
+
 test.each(["status", "doctor"])("%s asks the version", async (command) => {
   expect(await callsOf(command)).toContain("getLinuxBrokerVersion");
 });
+
+// A renewal was given up before it was sent if the token had 5 s or less left.
+test.each([[-1, 2_000], [0, 2_000], [5, 2_000], [7, 2_000], [8, 3_000], [69, 64_000], [70, undefined]])(
+  "renewalLimitMs() of a token with %p s left is %p",
+  (secondsLeft, limitMs) => {
+    expect(renewalLimitMs(secondsLeft)).toBe(limitMs);
+  },
+);

@@ -85,7 +85,7 @@ const ONLY_LINUX = [
   /^lib\/files\/(placed_file|private_files|user_folders|node|deno)\.ts$/, // modes, which Windows lacks
   /^lib\/runtime\//,
   /^lib\/errors\.ts$/, // the table
-  /^bin\/browser_host\//,
+  /^bin\/commands\/browser_host\//,
   /^bin\/commands\/doctor\//, // checks by system
   /^bin\/std_cli\//,
 ];

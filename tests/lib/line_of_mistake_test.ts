@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { lineOfMistake } from "../../../bin/cli/json_line.ts";
+import { lineOfMistake } from "../../lib/encoding.ts";
 
 test.each([
   ["", 1],

@@ -1,7 +1,7 @@
 // What --format env prints, given to a shell; what headers and claims print.
 import { expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { TOKEN_FORMATS } from "../../../bin/commands/token.ts";
+import { TOKEN_FORMATS } from "../../../bin/cli/formats.ts";
 import type { AuthenticationResult } from "../../../mod.ts";
 
 const envOf = (accessToken: string, tokenType = "Bearer") => formatted("env", accessToken, tokenType);

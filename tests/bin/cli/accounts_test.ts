@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
-import { chooseAccount } from "../../../bin/cli/application.ts";
-import { resolveAccount } from "../../../bin/commands/token.ts";
+import { accountMeant, chooseAccount } from "../../../bin/cli/accounts.ts";
 import type { AccountInfo } from "../../../lib/account.ts";
 import { environmentOf, parseAuthority } from "../../../lib/authority.ts";
 import { memoryStore } from "../../../lib/cache/store.ts";
@@ -37,12 +36,12 @@ async function appOf(...subjects: readonly string[]): Promise<PublicClientApplic
 test.each(["Jane", "jANE"])("--account %s means one subject of two that differ in case", async (given) => {
   await using app = await appOf("jANE", "Jane");
   expect(await chooseAccount(app, { nameOrId: given })).toMatchObject({ homeAccountId: given });
-  expect(await resolveAccount(app, { nameOrId: given })).toMatchObject({ account: { homeAccountId: given } });
+  expect(await accountMeant(app, { nameOrId: given })).toMatchObject({ account: { homeAccountId: given } });
 });
 
 test("--account means nobody whose subject is written otherwise", async () => {
   await using app = await appOf("Jane");
-  expect(await resolveAccount(app, { nameOrId: "jane" })).toEqual({ username: "jane" });
+  expect(await accountMeant(app, { nameOrId: "jane" })).toEqual({ username: "jane" });
   expect(await chooseAccount(app, { nameOrId: "jane" }).catch((error) => error)).toMatchObject({
     code: "account_not_found",
   });

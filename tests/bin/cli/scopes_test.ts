@@ -1,8 +1,8 @@
 // Which resources --resource takes.
 import { expect, test } from "bun:test";
-import { UsageError } from "../../bin/cli/command_line.ts";
-import { scopeOfResource } from "../../bin/commands/token.ts";
-import { rejection } from "../fixture.ts";
+import { UsageError } from "../../../bin/cli/command_line.ts";
+import { scopeOfResource } from "../../../bin/cli/scopes.ts";
+import { rejection } from "../../fixture.ts";
 
 const ID = "11111111-2222-4333-8444-555555555555";
 
