@@ -8,12 +8,13 @@ import { type Authority, authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority } 
 import { escapeControlCharacters, isObject, type JsonObject, readJson, readJwt, readText } from "../../lib/encoding.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
-import { pathIn, stateFolder } from "../../lib/files/user_folders.ts";
+import { stateFolder } from "../../lib/files/user_folders.ts";
 import { makeFetch } from "../../lib/http/client.ts";
 import type { HttpOptions } from "../../lib/oauth/fetch.ts";
 import { findProtectedResource, foreignScope, resourceIdentifier } from "../../lib/oauth/protected_resource.ts";
 import { findProvider } from "../../lib/oauth/provider.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
+import { pathIn } from "../../lib/runtime/paths.ts";
 import { isTerminal } from "../../lib/runtime/terminal.ts";
 import { resourceOfScope } from "../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";

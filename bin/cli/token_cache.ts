@@ -4,9 +4,9 @@
  * @module
  */
 import { isObject } from "../../lib/encoding.ts";
-import { homeFolder, pathIn, stateFolder } from "../../lib/files/user_folders.ts";
+import { homeFolder, stateFolder } from "../../lib/files/user_folders.ts";
 import { denoNamespace, missingFlags, operatingSystem, quoteCommand } from "../../lib/runtime/host.ts";
-import { isThere } from "../../lib/runtime/paths.ts";
+import { folderOf, isThere, pathIn } from "../../lib/runtime/paths.ts";
 import { canAsk } from "../../lib/runtime/terminal.ts";
 import { fileStore, plaintextStore } from "../../lib/cache/file_store.ts";
 import { type CacheCall, type CacheStore, memoryStore } from "../../lib/cache/store.ts";
@@ -335,7 +335,7 @@ export function isCacheText(text: string): boolean {
  */
 export async function findSetAside(place: TokenPlace): Promise<readonly string[]> {
   if (place.kind === "memory") return [];
-  const { folderOf, listSetAside } = await import("../../lib/files/private_files.ts");
+  const { listSetAside } = await import("../../lib/files/private_files.ts");
   if (place.kind === "file") return await listSetAside(place.folder);
   return await listSetAside(folderOf(place.path), place.path.replace(/^.*[\\/]/s, ""));
 }

@@ -10,7 +10,7 @@
  */
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError, type LatchkeyErrorCode, type Logger, type LogLevel, systemWord } from "../errors.ts";
-import { placeOpenToOthers } from "../files/private_files.ts";
+import { placeOpenToOthers } from "../files/permissions.ts";
 import {
   currentRuntime,
   denoNamespace,

@@ -10,7 +10,7 @@ import { brokerPluginUri } from "../authority.ts";
 import { escapeControlCharacters, readJson } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import type { LocalFiles } from "../files/files.ts";
-import { openLocalFiles } from "../files/private_files.ts";
+import { openLocalFiles } from "../files/permissions.ts";
 import { isProcessGone, mayReadEnvironment, readEnvironment, requirePermission, shellWord } from "../runtime/host.ts";
 import { type CommandOptions, type CommandResult, runCommand, StartError } from "../runtime/process.ts";
 import { type Broker, StartFailedError } from "./broker.ts";

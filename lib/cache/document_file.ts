@@ -20,11 +20,10 @@ import { encodeHex } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { type FileFacts, fileFailure, type LocalFiles } from "../files/files.ts";
 import type { Lock } from "../files/lock.ts";
+import { openLocalFiles } from "../files/permissions.ts";
 import {
-  folderOf,
   isSameContent,
   type KnownFile,
-  openLocalFiles,
   readKnownFile,
   readPrivateFile,
   replacePrivateFile,
@@ -32,6 +31,7 @@ import {
   reserveSpace,
   setAsideFile,
 } from "../files/private_files.ts";
+import { folderOf } from "../runtime/paths.ts";
 import type { CacheCall, CacheStore } from "./store.ts";
 
 /** Encoding of a document in its file. */

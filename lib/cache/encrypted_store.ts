@@ -8,8 +8,8 @@
  */
 import { decodeHex, encodeHex, isGuid, joinBytes } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
+import { pathIn } from "../runtime/paths.ts";
 import { DocumentFile, type DocumentFormat } from "./document_file.ts";
-import { pathIn } from "../files/user_folders.ts";
 import {
   type EncryptionKey,
   type EncryptionKeyOptions,

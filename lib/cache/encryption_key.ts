@@ -9,10 +9,10 @@ import { encodeBase64, escapeControlCharacters, isBase64, isGuid, readJson, read
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { type Lock, withLock } from "../files/lock.ts";
 import { readPrivateFile, replacePrivateFile, setAsideFile } from "../files/private_files.ts";
-import { pathIn } from "../files/user_folders.ts";
 import { KeyringError, type KeyringProblem } from "../keyring/errors.ts";
 import { findKeyring, type KeyLocation, type KeyReference } from "../keyring/keyring.ts";
 import type { PromptCall } from "../keyring/secret_service.ts";
+import { pathIn } from "../runtime/paths.ts";
 
 export interface EncryptionKey {
   /** UUID that names it in the encrypted file. It is not secret. */

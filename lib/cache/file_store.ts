@@ -133,10 +133,11 @@ export interface FileStoreDescription {
 export async function describeFileStore(
   { folder: given, keyLocation, signal }: Pick<FileStoreOptions, "folder" | "keyLocation"> & CacheCall = {},
 ): Promise<FileStoreDescription> {
-  const [{ DOCUMENT_NAME }, { describeEncryptionKey }, { pathIn, stateFolder }] = await Promise.all([
+  const [{ DOCUMENT_NAME }, { describeEncryptionKey }, { stateFolder }, { pathIn }] = await Promise.all([
     import("./encrypted_store.ts"),
     import("./encryption_key.ts"),
     import("../files/user_folders.ts"),
+    import("../runtime/paths.ts"),
   ]);
   const folder = given ?? stateFolder();
   const path = pathIn(folder, DOCUMENT_NAME);

@@ -101,7 +101,7 @@ async function openOverride<T>(deno: typeof Deno, path: string, open: (path: str
     });
   }
   if (!fileInfo(deno, path)?.isFile) throw refuse(`${path} is not a file`, `Set it to the absolute path of ${FILE}`);
-  const exposed = await (await import("../files/private_files.ts")).placeOpenToOthers(path);
+  const exposed = await (await import("../files/permissions.ts")).placeOpenToOthers(path);
   if (exposed) {
     const fix = exposed.command === undefined ? "" : `, or run ${exposed.command}`;
     throw refuse(`others can change ${exposed.path}`, `Put the library where only root or you can write${fix}`);

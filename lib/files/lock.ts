@@ -16,8 +16,9 @@
 import { type Clock, delayWithJitter, Mutex, runtimeClock } from "../async.ts";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, isProcessGone, operatingSystem, ownPid } from "../runtime/host.ts";
+import { folderOf } from "../runtime/paths.ts";
 import { errorCodeOf, fileFailure, type LocalFiles, type OpenFile, type ProcessLocation } from "./files.ts";
-import { folderOf, makePrivateFolder, openLocalFiles, openRegularFile } from "./private_files.ts";
+import { makePrivateFolder, openLocalFiles, openRegularFile } from "./permissions.ts";
 
 /** Options of {@linkcode withLock}. */
 export interface LockOptions {

@@ -24,7 +24,7 @@ import { dirname, join, resolve } from "node:path";
 import { LatchkeyError } from "../errors.ts";
 import { isPermitted, operatingSystem, requirePermission } from "../runtime/host.ts";
 import { errorCodeOf, fileFailure, PRIVATE_FOLDER } from "./files.ts";
-import { type OpenPlace, placeOpenToOthers } from "./private_files.ts";
+import { type OpenPlace, placeOpenToOthers } from "./permissions.ts";
 
 const MAX_BYTES = 1_000_000;
 

@@ -8,7 +8,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { mayReadEnvironment, operatingSystem, readEnvironment, requireFlags } from "../runtime/host.ts";
-import { isAbsolutePath } from "../runtime/paths.ts";
+import { isAbsolutePath, pathIn } from "../runtime/paths.ts";
 
 /** A base folder: the variable of the XDG Base Directory Specification, its default below the home folder, Windows' variable. */
 interface BaseFolder {
@@ -41,13 +41,6 @@ export function dataFolder(): string {
 
 export function homeFolder(): string {
   return requireFolder(operatingSystem() === "win32" ? "USERPROFILE" : "HOME");
-}
-
-/** Returns the path of a file or folder below another folder, with the system's own separator. */
-export function pathIn(folder: string, below: string): string {
-  return operatingSystem() === "win32"
-    ? `${folder.replace(/[\\/]+$/, "")}\\${below.replaceAll("/", "\\")}`
-    : `${folder.replace(/\/$/, "")}/${below}`;
 }
 
 function latchkeyBelow(base: BaseFolder): string {

@@ -7,8 +7,9 @@ import type { Server, Socket } from "node:net";
 import { LatchkeyError } from "../errors.ts";
 import { errorCodeOf, fileFailure, type LocalFiles, OTHERS_WRITE, PRIVATE_FILE } from "../files/files.ts";
 import { withLock } from "../files/lock.ts";
-import { chmodCommand, folderOf, makePrivateFolder, openLocalFiles } from "../files/private_files.ts";
+import { chmodCommand, makePrivateFolder, openLocalFiles } from "../files/permissions.ts";
 import { isPermitted, missingFlags, operatingSystem, requireFlags, requirePermission } from "../runtime/host.ts";
+import { folderOf } from "../runtime/paths.ts";
 import { httpConnections, type HttpReply, type HttpService, openServer, portError, portOf } from "./server.ts";
 
 /** Address of an endpoint; the port 0 lets the system choose one. */

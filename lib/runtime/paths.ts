@@ -1,8 +1,9 @@
 /**
- * Files by the path that the user or the system gives them.
+ * Paths: their parts, and what is there.
  *
  * @module
  */
+import { ArgumentError } from "../errors.ts";
 import { denoNamespace, operatingSystem, requirePermission } from "./host.ts";
 
 /**
@@ -42,4 +43,26 @@ export function absolutePath(path: string): string {
   return `${denoNamespace()?.cwd() ?? globalThis.process.cwd()}${isWindows ? "\\" : "/"}${
     path.replace(/^(\.[\\/]+)+/, "")
   }`;
+}
+
+/** Returns the path of a file or folder below another folder, with the system's own separator. */
+export function pathIn(folder: string, below: string): string {
+  return operatingSystem() === "win32"
+    ? `${folder.replace(/[\\/]+$/, "")}\\${below.replaceAll("/", "\\")}`
+    : `${folder.replace(/\/$/, "")}/${below}`;
+}
+
+/** Returns the folder of a file. @throws {TypeError} if `path` is not the path of a file. */
+export function folderOf(path: string): string {
+  const pattern = operatingSystem() === "win32"
+    ? /^(.*[\\/]|[A-Za-z]:)?(?!\.{1,2}$)([^\\/:]+)$/s
+    : /^(.*\/)?(?!\.{1,2}$)([^/]+)$/s;
+  const [, folder, name] = pattern.exec(path) ?? [];
+  if (!name || path.includes("\0")) throw new ArgumentError(`${JSON.stringify(path)} is not the path of a file`);
+  return folder === undefined ? "." : withoutSlashes(folder);
+}
+
+/** Removes the slashes at the end of a path. With them, the system would follow a link. */
+export function withoutSlashes(folder: string): string {
+  return folder.replace(operatingSystem() === "win32" ? /(?<=[^:\\/])[\\/]+$/ : /(?<=[^/])\/+$/, "");
 }

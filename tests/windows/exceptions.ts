@@ -63,7 +63,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   },
   { suites: ["lib/runtime/browser_contract.ts"], why: SHELLS },
   { suites: ["lib/permissions_test.ts"], why: SHELLS },
-  { suites: ["lib/files/placed_file_test.ts", "lib/files/private_folder_test.ts"], why: MODES },
+  { suites: ["lib/files/placed_file_test.ts", "lib/files/permissions_test.ts"], why: MODES },
   { suites: ["lib/files/known_file_contract.ts"], test: /that others can write/, why: MODES },
   { suites: ["bin/commands/kube/kube_install_test.ts"], test: /folder that others can write/, why: MODES },
   { suites: ["bin/commands/az/shim_test.ts"], test: /that others can change/, why: MODES },

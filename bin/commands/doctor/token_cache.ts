@@ -3,14 +3,15 @@
  *
  * @module
  */
+import { openLocalFiles } from "../../../lib/files/permissions.ts";
 import { testFolder } from "../../../lib/files/placed_file.ts";
-import { folderOf, listPrivateFolder, openLocalFiles } from "../../../lib/files/private_files.ts";
-import { pathIn } from "../../../lib/files/user_folders.ts";
+import { listPrivateFolder } from "../../../lib/files/private_files.ts";
 import { operatingSystem, quoteCommand } from "../../../lib/runtime/host.ts";
 import { isWsl } from "../../../lib/runtime/machine.ts";
 import { describeFileStore, type FileStoreDescription } from "../../../lib/cache/file_store.ts";
 import type { CacheStore } from "../../../lib/cache/store.ts";
 import { isObject } from "../../../lib/encoding.ts";
+import { folderOf, pathIn } from "../../../lib/runtime/paths.ts";
 import { findSetAside, isCacheText, noCache, OTHER_FILE, type TokenPlace } from "../../cli/token_cache.ts";
 import { asFailure, type Check, failed, type Finding, notChecked, ok } from "./check.ts";
 

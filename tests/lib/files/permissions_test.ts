@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { lstatSync } from "node:fs";
 import type { FileFacts } from "../../../lib/files/files.ts";
-import { chmodCommand, isPrivateFolder, openLocalFiles, requirePrivateFile } from "../../../lib/files/private_files.ts";
+import { chmodCommand, isPrivateFolder, openLocalFiles, requirePrivateFile } from "../../../lib/files/permissions.ts";
 import { failure } from "../../fixture.ts";
 
 const ELSEWHERE = "Choose a file in a folder of your own";
