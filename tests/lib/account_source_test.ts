@@ -168,6 +168,59 @@ describe("an account of unknown origin", () => {
   });
 });
 
+/** A store that notes what is read of it. */
+function noting(store: CacheStore) {
+  const reads: string[] = [];
+  const cache: CacheStore = {
+    ...store,
+    readAccounts(call) {
+      reads.push("accounts");
+      return store.readAccounts(call);
+    },
+    read(id, call) {
+      reads.push("one");
+      return store.read(id, call);
+    },
+  };
+  return { cache, taken: () => reads.splice(0) };
+}
+
+// Whether an account has signed out was read before and after each of the broker's replies, and who renews it before.
+describe("the store is read", () => {
+  test.each(["an empty", "another account's"])("once for a silent token of the broker: %s store", async (kind) => {
+    await behave({ accounts: [SAME_JANE] });
+    if (kind !== "an empty") {
+      const { homeAccountId } = await signedInWithoutBroker();
+      const jack = [["jane@contoso.com", "jack@contoso.com"], [JANE, "44444444-4444-4444-8444-444444444444"]] as const;
+      await store.update(
+        homeAccountId,
+        (json) => jack.reduce((text, [one, other]) => text?.replaceAll(one, other), json),
+      );
+    }
+    const { cache, taken } = noting(store);
+    const app = appOf({ cache });
+    const { account } = await app.acquireToken({ scopes: ["A"], interactive: "never" });
+    expect(taken()).toEqual(["one"]);
+    await app.acquireTokenSilent({ scopes: ["B"], account });
+    expect(taken()).toEqual(["one"]);
+    await app.acquireTokenSilent({ scopes: ["B"], account });
+    expect(taken()).toEqual([]);
+    await app.acquireToken({ scopes: ["C"], username: account.username, interactive: "never" });
+    expect(taken()).toEqual(["accounts", "one"]);
+  });
+
+  test("once for a cached token, and once more under the lock of a renewal", async () => {
+    const account = await signedInWithoutBroker();
+    const { cache, taken } = noting(store);
+    const app = appOf({ cache, enableBrokerOnLinux: false });
+    await app.acquireTokenSilent({ scopes: SCOPES, account });
+    expect(taken()).toEqual(["one"]);
+    await app.acquireTokenSilent({ scopes: ["Mail.Read"], account });
+    expect(taken()).toEqual(["one", "one"]);
+    expect(grants()).toEqual(["refresh_token"]);
+  });
+});
+
 describe("where a broker is wanted", () => {
   test("and cannot be started, the browser takes over, and the status says why", async () => {
     await stage.broker.kill();
