@@ -9,10 +9,10 @@ import { batchOf, TestRun } from "./tools/test_run.ts";
 const SUITES = [
   "tests/bin/kept_sign_in_test.ts",
   "tests/bin/latchkey_test.ts",
+  "tests/bin/commands/token_test.ts",
   "tests/bin/commands/login_test.ts",
   "tests/bin/renewal_test.ts",
   "tests/bin/runtimes_test.ts",
-  "tests/bin/sign_in_test.ts",
   "tests/bin/commands/serve/forward_test.ts",
   "tests/bin/commands/serve/serve_test.ts",
 ];

@@ -21,7 +21,7 @@ const COMMAND = "node_modules/.bin/latchkey";
 const TESTED_LATCHKEY = "tests/bin/tested_latchkey.ts";
 
 /** Suites for those built commands that have the same code as another one, on another runtime. */
-const RUNTIME_SUITES = ["tests/bin/latchkey_test.ts", "tests/bin/runtimes_test.ts"];
+const RUNTIME_SUITES = ["tests/bin/latchkey_test.ts", "tests/bin/runtimes_test.ts", "tests/bin/commands/token_test.ts"];
 /** What a suite says that starts the sources itself, mostly since it is about what Deno permits them. */
 const STARTS_SOURCES = 'bin/latchkey.ts"';
 

@@ -1,8 +1,8 @@
 /** The command line inside the test's process, or as a program where what is tested is the program. */
 import { fileURLToPath } from "node:url";
 import { denoRun, joinFlags, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
-import { openHome } from "../fixture.ts";
-import { runInProcess } from "./run_in_process.ts";
+import { openHome, type Stage } from "../fixture.ts";
+import { type InProcessOptions, runInProcess } from "./run_in_process.ts";
 import { isBuilt, latchkeyBy } from "./tested_latchkey.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -15,22 +15,33 @@ export interface Run {
 }
 
 /** How it is run. */
-export interface RunOptions {
-  readonly env?: Readonly<Record<string, string>>;
+export interface RunOptions extends Pick<InProcessOptions, "env" | "input" | "terminals"> {
   /** Runs it as a program on Deno with these permissions. @default --allow-all: it runs in this process */
   readonly permissions?: readonly string[] | undefined;
-  /** What standard input has. @default nothing */
-  readonly input?: string | Uint8Array<ArrayBuffer> | undefined;
 }
 
 /** Runs the command line to its end; the environment has nothing but what is given, and a new home. */
-export async function runLatchkey(
-  args: readonly string[],
-  { env = {}, permissions, input }: RunOptions = {},
-): Promise<Run> {
+export async function runLatchkey(args: readonly string[], options: RunOptions = {}): Promise<Run> {
+  const { permissions } = options;
   const isLimited = permissions !== undefined && permissions.join() !== "--allow-all";
-  if (!isLimited && !isBuilt) return await runInProcess(args, { env, input });
-  return await runLatchkeyOnDeno(args, { env, permissions, input });
+  return await (isLimited || isBuilt ? runLatchkeyOnDeno : runInProcess)(args, options);
+}
+
+/**
+ * Returns what runs a line of the command line, and words that may have spaces, with the bus of a stage.
+ *
+ * @param stage The stage.
+ * @param appWords Words that name the app, which follow the line.
+ */
+export function latchkeyOf(
+  stage: Pick<Stage, "bus">,
+  ...appWords: readonly string[]
+): (line: string, options?: RunOptions & { readonly more?: readonly string[] }) => Promise<Run> {
+  return (line, { env, more = [], ...options } = {}) =>
+    runLatchkey([...line.split(" ").filter(Boolean), ...appWords, ...more], {
+      ...options,
+      env: { DBUS_SESSION_BUS_ADDRESS: stage.bus.address, ...env },
+    });
 }
 
 /** Runs the command line as a program on Deno, or what was built. */

@@ -1,28 +1,18 @@
 // The command line on each path to the session bus.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { CLIENT_ID, useStage } from "../fixture.ts";
 import { LEAST_PERMISSIONS, LIBDBUS, socketFlags } from "../tools/deno_command.ts";
-import { type Run, runLatchkey, runProgram } from "./run_latchkey.ts";
+import { type Run, runDeno, runLatchkey, runProgram } from "./run_latchkey.ts";
 import { latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
 
-const TOKEN = "token --client-id 11111111-2222-4333-8444-555555555555 --scope User.Read".split(" ");
+const TOKEN = ["token", "--client-id", CLIENT_ID, "--scope", "User.Read"];
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+\n$/;
+const stage = useStage({ broker: {} });
 
-let bus: PrivateBus;
-let broker: FakeBroker;
-
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
-});
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-});
-
-const environment = (more: Record<string, string> = {}) => ({ DBUS_SESSION_BUS_ADDRESS: bus.address, ...more });
+const environment = (more: Record<string, string> = {}) => ({ DBUS_SESSION_BUS_ADDRESS: stage.bus.address, ...more });
 
 describe.each(TESTED_PATHS)("latchkey on $name", ({ program }) => {
   const latchkey = (args: readonly string[], more: Record<string, string> = {}): Promise<Run> =>
@@ -40,7 +30,8 @@ describe.each(TESTED_PATHS)("latchkey on $name", ({ program }) => {
   test("says that a result cannot be written where no space is left", async () => {
     const words = [...latchkeyBy(program()), "--version"].map((word) => `'${word}'`).join(" ");
     expect(await runProgram(["sh", "-c", `${words} > /dev/full`], {})).toEqual({
-      ...{ code: 1, stdout: "" },
+      code: 1,
+      stdout: "",
       stderr: expect.stringMatching(
         /^error: unexpected\nerror_description: Cannot write to standard output: no space is left/,
       ),
@@ -48,13 +39,31 @@ describe.each(TESTED_PATHS)("latchkey on $name", ({ program }) => {
   });
 
   test("tells by its exit code what went wrong", async () => {
-    const address = `unix:path=${bus.directory}/nobody`;
+    const address = `unix:path=${stage.bus.directory}/nobody`;
     expect(await latchkey([...TOKEN, "--broker", "require"], { DBUS_SESSION_BUS_ADDRESS: address })).toEqual({
       code: 5,
       stdout: "",
       stderr: expect.stringContaining("Cannot start the broker"),
     });
     expect(await latchkey(["tokne"])).toMatchObject({ code: 2, stdout: "" });
+  });
+
+  // As after sudo: that "the connection to the session bus ended" did not say why.
+  test("says that a bus refuses other users", async () => {
+    const path = join(stage.folder, `bus-${crypto.randomUUID().slice(0, 8)}`);
+    // Stands in for a bus of another user: it refuses EXTERNAL, and goes.
+    const server = createServer((socket) => {
+      socket.on("error", () => {}).on("data", () => socket.end("REJECTED EXTERNAL\r\n"));
+    });
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    const words = ["accounts", "--client-id", CLIENT_ID, "--broker", "require"];
+    const { code, stderr } = await latchkey(words, { DBUS_SESSION_BUS_ADDRESS: `unix:path=${path}` });
+    server.close();
+    expect(code).toBe(5);
+    expect(stderr).toMatch(/^error_description: .*: a bus refuses all users but its own$/m);
+    expect(stderr).toMatch(
+      /^hint: If the bus is another user's, as after sudo or su, run this program as the user of /m,
+    );
   });
 
   test.each([["--help"], ["accounts --client-id azure-cli"], [TOKEN.join(" ")]])(
@@ -68,7 +77,8 @@ describe.each(TESTED_PATHS)("latchkey on $name", ({ program }) => {
   );
 
   testOfSources("writes all of a long answer, also where standard output does not wait for its reader", async () => {
-    const file = `${bus.directory}/long_answer.ts`, url = new URL("../../lib/runtime/terminal.ts", import.meta.url);
+    const file = `${stage.bus.directory}/long_answer.ts`,
+      url = new URL("../../lib/runtime/terminal.ts", import.meta.url);
     // A runtime that has looked at its stream has set it not to wait.
     const body = `import process from "node:process";
 import { write } from ${JSON.stringify(url.href)};
@@ -83,7 +93,7 @@ describe("latchkey on Deno without FFI", () => {
   const [, environmentFlag = ""] = LEAST_PERMISSIONS;
   const latchkey = (permissions: readonly string[], more: Record<string, string> = {}): Promise<Run> =>
     runLatchkey(TOKEN, { permissions: [environmentFlag, ...permissions], env: environment(more) });
-  const busFlags = () => ["--allow-sys=uid", ...socketFlags(`${bus.directory}/bus`)];
+  const busFlags = () => ["--allow-sys=uid", ...socketFlags(`${stage.bus.directory}/bus`)];
 
   testOfSources("takes what a socket needs, and no more", async () => {
     expect(await latchkey(busFlags())).toEqual({ code: 0, stdout: expect.stringMatching(JWT), stderr: "" });
@@ -104,5 +114,40 @@ describe("latchkey on Deno without FFI", () => {
       code: 1,
       stderr: expect.stringContaining("LATCHKEY_LIBDBUS"),
     });
+  });
+});
+
+describe("A program that uses the library", () => {
+  const program = (body: string) =>
+    `data:application/typescript,${
+      encodeURIComponent(`import { PublicClientApplication } from "${new URL("../../mod.ts", import.meta.url)}";
+const app = new PublicClientApplication({ clientId: "${CLIENT_ID}", enableBrokerOnLinux: true });
+${body}`)
+    }`;
+  const run = (body: string) =>
+    runDeno([...LEAST_PERMISSIONS, program(body)], { DBUS_SESSION_BUS_ADDRESS: stage.bus.address });
+
+  testOfSources("ends by itself when it is done, without close()", async () => {
+    expect(await run('await app.getAccounts(); console.log("done");')).toEqual({
+      code: 0,
+      stdout: "done\n",
+      stderr: "",
+    });
+  });
+
+  testOfSources("shows no token when it prints a result", async () => {
+    const body = `const result = await app.acquireToken({ scopes: ["a"], interactive: "never" });
+console.log(result, [result].length, String(result.accessToken.length > 99));`;
+    const { stdout } = await run(body);
+    expect(stdout).toContain('accessToken: "[concealed]"');
+    expect(stdout).toContain('username: "jane@contoso.com"');
+    expect(stdout).toMatch(/ 1 true\n$/);
+    expect(stdout).not.toContain("eyJ");
+  });
+
+  testOfSources("does not read process for a silent token", async () => {
+    const body = `Object.defineProperty(globalThis, "process", { get() { throw new Error("process was read"); } });
+console.log((await app.acquireToken({ scopes: ["a"], interactive: "never" })).source);`;
+    expect(await run(body)).toEqual({ code: 0, stdout: "broker\n", stderr: "" });
   });
 });

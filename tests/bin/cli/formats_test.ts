@@ -9,27 +9,19 @@ const envOf = (accessToken: string, tokenType = "Bearer") => formatted("env", ac
 async function formatted(
   format: keyof typeof TOKEN_FORMATS,
   accessToken: string,
-  tokenType = "Bearer",
+  tokenType: AuthenticationResult["tokenType"] | string = "Bearer",
 ): Promise<string> {
-  const account = {
-    homeAccountId: "jane",
-    localAccountId: "jane",
-    environment: "id.contoso.com",
+  const ids = { homeAccountId: "jane", localAccountId: "jane", environment: "id.contoso.com", tenantId: "", realm: "" };
+  return await TOKEN_FORMATS[format]({
+    accessToken,
+    tokenType: tokenType as "Bearer",
+    expiresOn: new Date(4_000_000_000_000),
+    scopes: ["read"],
+    account: { ...ids, username: "jane", source: "cache" },
     tenantId: "",
-    realm: "",
-  };
-  return await TOKEN_FORMATS[format](
-    {
-      ...{ accessToken, tokenType: tokenType as "Bearer", expiresOn: new Date(4_000_000_000_000), scopes: ["read"] },
-      ...{
-        account: { ...account, username: "jane", source: "cache" },
-        tenantId: "",
-        source: "cache",
-        correlationId: "id",
-      },
-    } satisfies AuthenticationResult,
-    0,
-  );
+    source: "cache",
+    correlationId: "id",
+  }, 0);
 }
 
 // The token was quoted only if it began with a tilde: a cache that others may write ran commands in the shell of who eval'd it.

@@ -1,36 +1,25 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { renewalLimitMs } from "../../../bin/cli/tokens.ts";
-import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../../fakes/start_fake_broker.ts";
+import { useStage } from "../../fixture.ts";
 import { type InProcessOptions, runInProcess } from "../run_in_process.ts";
 
 const SUBSCRIPTION = "22222222-3333-4444-8555-666666666666";
 
-let bus: PrivateBus;
-let broker: FakeBroker;
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus);
-});
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-});
-beforeEach(() => broker.forgetCalls());
+const stage = useStage({ broker: {} });
 
 /** Returns the names of the calls that the broker gets while a command runs, which must succeed. */
 async function callsOf(words: string, options: InProcessOptions = {}): Promise<readonly string[]> {
-  const env = { DBUS_SESSION_BUS_ADDRESS: bus.address, LATCHKEY_CLIENT_ID: "azure-cli", ...options.env };
+  const env = { DBUS_SESSION_BUS_ADDRESS: stage.bus.address, LATCHKEY_CLIENT_ID: "azure-cli", ...options.env };
   const { code, stderr } = await runInProcess(words.split(" "), { ...options, env });
   expect({ code, stderr }).toEqual({ code: 0, stderr: expect.any(String) });
-  return (await broker.calls()).map(({ member }) => member);
+  return (await stage.broker.calls()).map(({ member }) => member);
 }
 
 const SILENT_TOKEN = ["Ping", "getAccounts", "acquireTokenSilently"];
 
 test("token asks the broker three times, at a terminal, too", async () => {
   expect(await callsOf("token --scope User.Read")).toEqual(SILENT_TOKEN);
-  await broker.forgetCalls();
+  await stage.broker.forgetCalls();
   const terminals = ["stdin", "stderr"] as const;
   expect(await callsOf("token --scope User.Read", { terminals })).toEqual(SILENT_TOKEN);
 });

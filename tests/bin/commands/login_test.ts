@@ -1,19 +1,141 @@
 // What latchkey login sees to before somebody signs in with a browser, and that it is who it was to be.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { addPrivateKeyring, lockKeyring } from "../../fakes/private_keyring.ts";
-import { startPrivateBus } from "../../fakes/private_bus.ts";
+import { lockKeyring } from "../../fakes/private_keyring.ts";
+import { denoRun, LEAST_PERMISSIONS } from "../../tools/deno_command.ts";
 import { isRedirectOf, ScriptedBrowser } from "../../tools/scripted_browser.ts";
 import { FULL_DISK, READ_ONLY_DISK } from "../../tools/worn_disk.ts";
-import { openHome } from "../../fixture.ts";
-import { JANE_LINE, type ProviderStage, type RunPlace, startProviderStage } from "../provider_stage.ts";
-import type { Run } from "../run_latchkey.ts";
+import { CLIENT_ID, JANE, openHome, openStage, useStage } from "../../fixture.ts";
+import { errorOf, JANE_LINE, type ProviderStage, type RunPlace, startProviderStage } from "../provider_stage.ts";
+import { latchkeyOf, type Run } from "../run_latchkey.ts";
 import { startLatchkey } from "../running_latchkey.ts";
-import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "../tested_latchkey.ts";
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "../tested_latchkey.ts";
 
 /** Where the program asks the person to go. */
 const ADDRESS = /^(http\S+\/auth\?\S+)\r?\n/m;
+
+const NEEDS_USER = {
+  acquireTokenSilently: { kind: "broker_error", status: 2, context: "AADSTS50076: MFA" },
+} as const;
+
+describe("latchkey login with a broker", () => {
+  const stage = useStage({ broker: { accounts: [{ ...JANE, name: "Jane Doe" }] } }), { behave } = stage;
+  const latchkey = latchkeyOf(stage, "--client-id", CLIENT_ID);
+  const calls = (member: string) => stage.broker.calls(member);
+  const windows = async () => (await calls("acquireTokenInteractively")).length;
+
+  test("takes the account of the device without a window", async () => {
+    const { code, stdout, stderr } = await latchkey("login");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^jane@contoso\.com\t[0-9a-f-]{36}\.[0-9a-f-]{36}\tJane Doe\t[0-9a-f-]{36}\n$/);
+    const { authParameters } = await stage.requestOf("acquireTokenSilently");
+    expect(authParameters.requestedScopes).toEqual(["https://graph.microsoft.com/.default"]);
+    expect(await windows()).toBe(0);
+  });
+
+  test("opens the window where a user is needed, and says so", async () => {
+    await behave({ replies: NEEDS_USER });
+    const words = "login --account jane@contoso.com --scope User.Read --tenant contoso.com --format json";
+    const { code, stdout, stderr } = await latchkey(words);
+    expect(code).toBe(0);
+    expect(stderr).toContain("sign in at the window");
+    expect(JSON.parse(stdout)).toMatchObject({ username: "jane@contoso.com", source: "broker" });
+    expect((await stage.requestOf("acquireTokenInteractively")).authParameters).toMatchObject({
+      username: "jane@contoso.com",
+      requestedScopes: ["User.Read"],
+      authority: "https://login.microsoftonline.com/contoso.com",
+    });
+  });
+
+  test("--prompt and --claims go to the window at once", async () => {
+    const claims = '{"access_token":{"nbf":{"essential":true}}}';
+    await latchkey("login --prompt select_account --account jane@contoso.com", { more: ["--claims", claims] });
+    expect(await calls("acquireTokenSilently")).toEqual([]);
+    const { authParameters } = await stage.requestOf("acquireTokenInteractively");
+    expect(authParameters).toMatchObject({ username: "", account: null, decodedClaims: claims });
+    expect((await latchkey("login --prompt never")).code).toBe(2);
+  });
+
+  test("--prompt none asks nobody", async () => {
+    await behave({ replies: NEEDS_USER });
+    const says = expect.stringContaining("AADSTS50076");
+    expect(await latchkey("login --prompt none")).toEqual({ code: 3, stdout: "", stderr: says });
+    expect(await windows()).toBe(0);
+  });
+
+  test("exits with 4 when the user cancels", async () => {
+    const canceled = { kind: "broker_error", status: 7, context: "User cancelled" } as const;
+    await behave({ replies: { ...NEEDS_USER, acquireTokenInteractively: canceled } });
+    expect(await latchkey("login")).toMatchObject({
+      code: 4,
+      stderr: expect.stringMatching(/^error: user_canceled$/m),
+    });
+  });
+
+  const PROGRAMS = [
+    { name: "Deno with the least permissions", program: () => [...denoRun(), ...LEAST_PERMISSIONS] },
+    ...TESTED_PATHS,
+  ].map(({ name, program }) => [name, program] as const);
+  const SIGNALS = [["SIGINT", 4], ["SIGTERM", 143], ["SIGHUP", 129]] as const;
+
+  // The first signal let the next one end the program, before the broker was told; a terminal that is closed can send several.
+  test.each(
+    PROGRAMS.flatMap(([name, program]) =>
+      [["SIGINT"], ["SIGTERM"], ["SIGHUP", "SIGTERM"]].map((signals) => [name, signals.join(", "), program] as const)
+    ),
+  )("on %s ends the window at %s", async (_name, signals, program) => {
+    await behave({ replies: { ...NEEDS_USER, acquireTokenInteractively: { kind: "hang" } } });
+    const words = ["login", "--client-id", CLIENT_ID, "--format", "json"];
+    const run = startLatchkey([...latchkeyBy(program()), ...words], {
+      env: { DBUS_SESSION_BUS_ADDRESS: stage.bus.address },
+    });
+    const names = signals.split(", ") as NodeJS.Signals[];
+    while ((await calls("acquireTokenInteractively")).length === 0) await Bun.sleep(2);
+    for (const name of names) run.signal(name);
+    const { code, stdout, stderr } = await run.ended();
+    // Either of two can be seen first.
+    expect(SIGNALS.filter(([name]) => names.includes(name)).map(([, exit]) => exit)).toContain(code as 4);
+    const [asked] = await calls("acquireTokenInteractively"), correlation_id = asked!.correlationId!;
+    expect(stderr).toContain(`correlation_id: ${correlation_id}\n`);
+    expect(JSON.parse(stdout)).toMatchObject({ error: "user_canceled", correlation_id });
+    while ((await calls("cancelInteractiveFlow")).length === 0) await Bun.sleep(2);
+    expect((await calls("cancelInteractiveFlow"))[0]!.correlationId).toBe(correlation_id);
+  });
+
+  testOfSources("ends the window at --timeout", async () => {
+    await behave({ replies: { ...NEEDS_USER, acquireTokenInteractively: { kind: "hang" } } });
+    for (let seconds = 1;; seconds *= 2) {
+      const { code, stdout, stderr } = await latchkey(`login --format json --timeout ${seconds}`);
+      expect({ code, error: JSON.parse(stdout).error }).toEqual({ code: 4, error: "timed_out" });
+      const [asked] = await calls("acquireTokenInteractively");
+      if (!asked) continue; // a busy machine has not come to the window in that time
+      expect(stderr).toContain(`correlation_id: ${asked.correlationId}\n`);
+      while ((await calls("cancelInteractiveFlow")).length === 0) await Bun.sleep(2);
+      return expect((await calls("cancelInteractiveFlow"))[0]!.correlationId).toBe(asked.correlationId!);
+    }
+  });
+
+  // Until the code of the command was there, a signal did what it does to every program.
+  testOfSources("has the same exit code for a signal that comes while its code is loaded", async () => {
+    const hooks = `${stage.folder}/signal.mjs`;
+    writeFileSync(
+      hooks,
+      `import { registerHooks } from "node:module";
+      registerHooks({
+        load(url, context, next) {
+          if (url.endsWith("/bin/commands/login.ts")) process.kill(process.pid, "SIGTERM");
+          return next(url, context);
+        },
+      });`,
+    );
+    const { program } = TESTED_PATHS.find(({ name }) => name === "Node")!;
+    const words = [...program(), `--import=${hooks}`, "bin/latchkey.ts", "login", "--client-id", CLIENT_ID];
+    const { code, stderr } = await startLatchkey(words, { env: { DBUS_SESSION_BUS_ADDRESS: stage.bus.address } })
+      .ended();
+    expect({ code, error: /^error: (.*)$/m.exec(stderr)?.[1] }).toEqual({ code: 143, error: "user_canceled" });
+  });
+});
 
 let provider: ProviderStage;
 beforeAll(async () => {
@@ -114,7 +236,9 @@ describe("latchkey login", () => {
     using home = openHome();
     const { code, stdout, stderr } = await provider.latchkey(provider.appWordsOf("login"), { home });
     expect({ code, stdout, scopes: scopesIn(stderr).toSorted() }).toEqual({
-      ...{ code: 0, stdout: JANE_LINE, scopes: ["email", "offline_access", "openid", "profile"] },
+      code: 0,
+      stdout: JANE_LINE,
+      scopes: ["email", "offline_access", "openid", "profile"],
     });
   });
 
@@ -176,26 +300,17 @@ describe("latchkey login says before the browser opens that the sign-in will not
   });
 
   test("where the keyring stays locked, which asks then and not later", async () => {
-    const bus = await startPrivateBus();
-    try {
-      await addPrivateKeyring(bus, "unlocked");
-      using home = openHome();
-      const options = { home, env: { DBUS_SESSION_BUS_ADDRESS: bus.address } };
-      expect((await provider.login(options)).code).toBe(0);
-      await lockKeyring(bus.address);
-      const run = await provider.login(options);
-      expect(run.code).toBe(0);
-      expect(saidBefore(run)).toMatch(/^latchkey: The keyring asks to be unlocked/m);
-      expect(saidBefore(run)).toMatch(/^latchkey: The token cache cannot be read: .*is locked/m);
-      const silent = await silently(options);
-      expect({ code: silent.code, error: JSON.parse(silent.stdout).error }).toEqual({
-        code: 1,
-        error: "configuration",
-      });
-      expect(silent.stderr).toMatch(/^error: configuration\n.*is locked\n(.*\n)+hint: Unlock it/);
-    } finally {
-      await bus.stop();
-    }
+    await using stage = await openStage({ keyring: "unlocked" });
+    const { address } = stage.bus, options = { home: stage.home, env: { DBUS_SESSION_BUS_ADDRESS: address } };
+    expect((await provider.login(options)).code).toBe(0);
+    await lockKeyring(address);
+    const run = await provider.login(options);
+    expect(run.code).toBe(0);
+    expect(saidBefore(run)).toMatch(/^latchkey: The keyring asks to be unlocked/m);
+    expect(saidBefore(run)).toMatch(/^latchkey: The token cache cannot be read: .*is locked/m);
+    const silent = await silently(options);
+    expect(errorOf(silent)).toEqual({ code: 1, error: "configuration" });
+    expect(silent.stderr).toMatch(/^error: configuration\n.*is locked\n(.*\n)+hint: Unlock it/);
   });
 
   test("and nothing where it will be", async () => {
@@ -233,27 +348,4 @@ describe("latchkey --cache-file", () => {
       ...{ code: 1, stdout: "", stderr: expect.stringContaining("HOME is not set to the absolute path of a folder") },
     });
   });
-});
-
-test("latchkey accounts --tenant is wrong usage, which says what there is instead", async () => {
-  using home = openHome();
-  const run = await provider.latchkey(provider.appWordsOf("accounts --tenant contoso.com"), { home });
-  expect({ code: run.code, stdout: run.stdout }).toEqual({ code: 2, stdout: "" });
-  expect(run.stderr).toStartWith("latchkey: latchkey accounts has no --tenant: ");
-  expect(run.stderr).toContain("--account USER lists only one");
-});
-
-test("latchkey accounts says that nothing is kept, and how to sign in", async () => {
-  using home = openHome();
-  const accounts = (...more: string[]) => provider.latchkey([...provider.appWordsOf("accounts"), ...more], { home });
-  expect(await accounts()).toEqual({
-    ...{ code: 3, stdout: "" },
-    stderr: expect.stringMatching(
-      /^latchkey: there is no account: nothing is stored for this app\. Sign in: latchkey login --client-id \S+ --authority \S+.*\n$/,
-    ),
-  });
-  expect((await accounts("--account", "joe")).stderr).toContain("there is no account joe: nothing is stored of it");
-  const { code, stderr } = await accounts("--store", "memory");
-  expect({ code, error: stderr.split("\n")[0] }).toEqual({ code: 3, error: "error: account_not_found" });
-  expect(stderr).toContain("hint: Sign-ins last for this run only. Sign in: latchkey login --client-id ");
 });
