@@ -25,36 +25,42 @@ function start(line: string, terminal: boolean, program: readonly string[] = [..
   return startLatchkey([...latchkeyBy(program), ...line.split(" ")], { env, terminal });
 }
 
-const delayed = (member: string) => broker.behave({ replies: { [member]: { kind: "delay", ms: 2_500 } } });
+const DELAYED = { kind: "delay", ms: 2_500 } as const;
 
-test.each([
-  ["token --scope User.Read", "acquireTokenSilently"],
-  ["accounts", "getAccounts"],
-  ["kube --server-id api://contoso", "acquireTokenSilently"],
-  ["cookie --show-secret", "acquirePrtSsoCookie"],
-])("latchkey %s says once at a terminal what it waits for", async (line, member) => {
-  await delayed(member);
-  const { code, stderr: text } = await start(line, true).ended();
-  expect(code).toBe(0);
-  expect([...text.replaceAll("\r\n", "\n").matchAll(SAID)].map(([, whose]) => whose)).toEqual([member]);
-  expect(text.replaceAll(/\r\n|\t/g, "")).not.toMatch(/\p{Cc}/u); // no escape code, and no line that is rewritten
+/** Runs commands at a terminal at the same time, and expects each to say once that it waits for a call. */
+async function expectSaid(commands: Readonly<Record<string, string>>): Promise<void> {
+  await Promise.all(
+    Object.entries(commands).map(async ([line, member]) => {
+      const { code, stderr: text } = await start(line, true).ended();
+      const said = [...text.replaceAll("\r\n", "\n").matchAll(SAID)].map(([, whose]) => whose);
+      expect({ line, code, said }).toEqual({ line, code: 0, said: [member] });
+      expect(text.replaceAll(/\r\n|\t/g, "")).not.toMatch(/\p{Cc}/u); // no escape code, and no line that is rewritten
+    }),
+  );
+}
+
+test("a command says once at a terminal what it waits for, and nothing into a pipe", async () => {
+  await broker.behave({ replies: { acquireTokenSilently: DELAYED, acquirePrtSsoCookie: DELAYED } });
+  const piped = start("token --scope User.Read", false).ended();
+  await expectSaid({
+    "token --scope User.Read": "acquireTokenSilently",
+    "kube --server-id api://contoso": "acquireTokenSilently",
+    "cookie --show-secret": "acquirePrtSsoCookie",
+  });
+  expect(await piped).toMatchObject({ code: 0, stderr: "" });
+  await broker.behave({ replies: { getAccounts: DELAYED } });
+  await expectSaid({ accounts: "getAccounts" });
 });
 
-test("latchkey says nothing of a wait into a pipe", async () => {
-  await delayed("acquireTokenSilently");
-  expect(await start("token --scope User.Read", false).ended()).toMatchObject({ code: 0, stderr: "" });
-});
-
-test.each(TESTED_PATHS.map(({ name, program }) => [name, program] as const))(
-  "latchkey token says so on %s, and says what it waits for in the end",
-  async (_, program) => {
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "hang" } } });
+test("latchkey token says so on each runtime, and says what it waits for in the end", async () => {
+  await broker.behave({ replies: { acquireTokenSilently: { kind: "hang" } } });
+  await Promise.all(TESTED_PATHS.map(async ({ name, program }) => {
     const run = start("token --scope User.Read", true, program());
     await run.printed(/still waiting for the device's broker \(acquireTokenSilently\)/);
     run.interrupt();
-    expect((await run.ended()).stderr.match(/still waiting/g)).toHaveLength(1);
-  },
-);
+    expect({ name, count: (await run.ended()).stderr.match(/still waiting/g)?.length }).toEqual({ name, count: 1 });
+  }));
+});
 
 test("latchkey login at its window says nothing of a wait: the person sees it", async () => {
   const replies = {

@@ -41,11 +41,11 @@ async function run(modules: string, expression: string, flags: readonly string[]
 /** What expressions use. */
 const EXPORTS = [
   ...["listPrivateFolder", "readPrivateFile", "replacePrivateFile", "setAsideFile", "configFolder", "stateFolder"],
-  ...["withLock", "runCommand", "openBrowser", "listenOnLoopback", "makeFetch"],
+  ...["withLock", "runCommand", "openBrowser", "listenOnLoopback", "makeFetch", "fastClock"],
 ];
 
 const files = (expression: string, flags?: readonly string[]) =>
-  run("files/private_files files/user_folders files/lock", expression, flags);
+  run("files/private_files files/user_folders files/lock ../tests/tools/test_clocks", expression, flags);
 const missing = (flags: string) => ({ code: "missing_dependency", hint: `Run deno with ${flags}` });
 const readFlags = () => [`--allow-read=${folder}`, "--allow-sys=uid"];
 const writeFlags = () => [`--allow-read=${folder}`, `--allow-write=${folder}`, "--allow-sys=uid"];
@@ -86,7 +86,7 @@ test("withLock() takes over a lock of latchkey's whose process it may not look f
   writeFileSync(join(folder, "left.lockfile"), "2147483646 latchkey");
   const lock = (more: string) => `withLock(folder + "/left.lockfile", async () => "taken"${more})`;
   expect(await files(lock(", { waitMs: 50 }"), writeFlags())).toMatchObject({ code: "timed_out" });
-  expect(await files(lock(""), writeFlags())).toBe("taken");
+  expect(await files(lock(", { clock: fastClock().clock }"), writeFlags())).toBe("taken");
 });
 
 test("stateFolder() and configFolder() name --allow-env, and need no more", async () => {
