@@ -260,7 +260,6 @@ describe("where a broker is wanted", () => {
   });
 
   test("an authority that no broker serves has the browser, and needs no window", async () => {
-    await behave();
     const issuer = "https://sts.contoso.com/adfs", uis: string[] = [];
     entra.behaviour.idToken = { iss: issuer, oid: undefined, tid: undefined, upn: "jane@contoso.com" };
     entra.behaviour.reply = { client_info: undefined };

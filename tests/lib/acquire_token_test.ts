@@ -30,13 +30,11 @@ describe("acquireToken()", () => {
   }
 
   test("opens no window where none is needed", async () => {
-    await behave();
     expect((await makeApp().acquireToken({ scopes: SCOPES })).account.username).toBe("jane@contoso.com");
     expect(await steps()).toEqual(["silently jane@contoso.com"]);
   });
 
   test("marks tokens with an agent's session by a claim, beside those of a challenge, and holds them apart", async () => {
-    await behave();
     const app = makeApp({ clientCapabilities: ["cp1"] }), mark = { xms_cli_sid: { values: ["sess-456"] } };
     const ask = (more: object) => app.acquireToken({ scopes: SCOPES, username: "jane@contoso.com", ...more });
     const own = await ask({}), marked = await ask({ agentSession: "sess-456" });
@@ -119,7 +117,6 @@ describe("acquireToken()", () => {
   );
 
   test("cannot always open a window and never ask", async () => {
-    await behave();
     const mistake = makeApp().acquireToken({ scopes: SCOPES, interactive: "always", prompt: "none" });
     expect(await mistake.catch(caught)).toBeInstanceOf(TypeError);
     expect(await stage.broker.calls()).toEqual([]);
@@ -145,7 +142,6 @@ describe("acquireToken()", () => {
   });
 
   test("always takes a user name to the window as the hint", async () => {
-    await behave();
     await makeApp().acquireToken({ scopes: SCOPES, username: "joe@contoso.com", interactive: "always" });
     expect(await steps()).toEqual(["window"]);
     expect((await requestOf("acquireTokenInteractively")).authParameters).toMatchObject({
@@ -175,7 +171,6 @@ describe("acquireToken()", () => {
   });
 
   test("opens one window for equal calls, and another for others", async () => {
-    await behave();
     const app = makeApp(), account = await accountOf(app);
     const always = { scopes: SCOPES, account, interactive: "always" } as const;
     const [one, same, other] = await Promise.all([

@@ -149,7 +149,6 @@ describe("Clouds of their own", () => {
 
 describe("PublicClientApplication's requests", () => {
   test("are those of Microsoft's client", async () => {
-    await behave();
     const app = makeApp({ clientCapabilities: ["cp1"] }), [account] = await app.getAccounts();
     await app.acquireTokenSilent({
       scopes: SCOPES,
@@ -209,7 +208,6 @@ describe("PublicClientApplication's requests", () => {
   });
 
   test("have the only account there is, whole", async () => {
-    await behave();
     await silently(makeApp());
     const { authParameters } = (await stage.broker.calls("acquireTokenSilently"))[0]!.request;
     expect(authParameters.account).toMatchObject({ username: "jane@contoso.com", familyName: expect.anything() });
@@ -217,7 +215,6 @@ describe("PublicClientApplication's requests", () => {
   });
 
   test("go to the tenant that was asked for", async () => {
-    await behave();
     await silently(makeApp(), { tenantId: "fabrikam.com" });
     expect((await stage.broker.calls("acquireTokenSilently"))[0]!.request.authParameters.authority).toBe(
       "https://login.microsoftonline.com/fabrikam.com",
@@ -225,7 +222,6 @@ describe("PublicClientApplication's requests", () => {
   });
 
   test("find an account again that an earlier run knew", async () => {
-    await behave();
     const [account] = await makeApp().getAccounts();
     const stored = JSON.parse(JSON.stringify(account));
     expect((await makeApp().acquireTokenSilent({ scopes: SCOPES, account: stored }))!.account.username).toBe(
@@ -239,7 +235,6 @@ describe("PublicClientApplication's requests", () => {
 
 describe("PublicClientApplication's held tokens", () => {
   test("are returned without asking while they are good for five more minutes", async () => {
-    await behave();
     let now = Date.now();
     const app = makeApp({ now: () => now });
     const first = await silently(app), [account] = await app.getAccounts();
@@ -256,7 +251,6 @@ describe("PublicClientApplication's held tokens", () => {
   // On WSL the request, and so the token, would stand in the list of processes.
   if (BROKER === "wsl") {
     test("are passed over with forceRefresh, and are not shown to the broker", async () => {
-      await behave();
       const app = makeApp();
       await silently(app);
       expect((await silently(app, { forceRefresh: true })).source).toBe("broker");
@@ -268,7 +262,6 @@ describe("PublicClientApplication's held tokens", () => {
 
   if (BROKER !== "wsl") {
     test("are passed over with forceRefresh, which renews them", async () => {
-      await behave();
       const app = makeApp(), first = await silently(app), second = await silently(app, { forceRefresh: true });
       expect(second.accessToken).not.toBe(first.accessToken);
       expect((await stage.broker.calls("acquireTokenSilently")).at(-1)!.request.authParameters.accessTokenToRenew).toBe(
@@ -292,7 +285,6 @@ describe("PublicClientApplication's held tokens", () => {
   }
 
   test("are passed over with claims, and replaced by what answers them", async () => {
-    await behave();
     const app = makeApp(), claims = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}';
     const first = await silently(app), challenged = await silently(app, { claims });
     expect(challenged.source).toBe("broker");
@@ -318,7 +310,6 @@ describe("PublicClientApplication's held tokens", () => {
   });
 
   test("show in no inspection", async () => {
-    await behave();
     const app = makeApp(), { accessToken } = await silently(app);
     const { inspect } = await import("node:util");
     expect(inspect(app, { depth: 9, showHidden: true })).not.toContain(accessToken);
@@ -337,7 +328,6 @@ describe("PublicClientApplication with calls under way", () => {
   });
 
   test("answers each of many different requests with its own token", async () => {
-    await behave();
     const app = makeApp(), [account] = await app.getAccounts();
     const scopes = Array.from({ length: 300 }, (_, index) => [`scope${index}`]);
     const results = await Promise.all(scopes.map((scopes) => app.acquireTokenSilent({ scopes, account: account! })));
@@ -345,7 +335,6 @@ describe("PublicClientApplication with calls under way", () => {
   });
 
   test("lets a caller go who aborts, and no other", async () => {
-    await behave();
     const app = makeApp(), [account] = await app.getAccounts();
     await behave({ replies: { acquireTokenSilently: { kind: "delay", ms: 100 } } });
     const leaving = new AbortController(), reason = new Error("enough");
@@ -366,7 +355,6 @@ describe("PublicClientApplication with calls under way", () => {
 
 describe("PublicClientApplication without a broker", () => {
   test("probes nothing while the flag is off", async () => {
-    await behave();
     const app = makeApp({
       enableBrokerOnLinux: false,
       enableBrokerOnMac: true,
@@ -385,7 +373,6 @@ describe("PublicClientApplication without a broker", () => {
     ["https://contoso.ciamlogin.com"],
     ["https://id.contoso.com"],
   ])("bypasses it for %s", async (authority) => {
-    await behave();
     const app = makeApp({ authority });
     expect(await app.brokerStatus()).toMatchObject({ state: "off" });
     expect(await app.getAccounts()).toEqual([]);
@@ -546,7 +533,6 @@ describe("PublicClientApplication's reading of replies", () => {
 
 describe("PublicClientApplication", () => {
   test("refuses mistakes before it asks anything", async () => {
-    await behave();
     expect(() => new PublicClientApplication({ clientId: " " })).toThrow(TypeError);
     expect(() => makeApp({ authority: "common" })).toThrow(TypeError);
     const app = makeApp();
@@ -561,7 +547,6 @@ describe("PublicClientApplication", () => {
   });
 
   test("says what is wrong with a call, before it asks anything", async () => {
-    await behave();
     const app = makeApp(), wrong = (value: unknown) => value as never, parentWindowHandle = 0;
     const calls: readonly [() => Promise<unknown>, says: string][] = [
       [() => app.acquireToken(wrong(undefined)), "the request is missing"],
@@ -625,7 +610,6 @@ describe("PublicClientApplication", () => {
   });
 
   test("closes, and connects anew when it is used again", async () => {
-    await behave();
     const app = makeApp();
     await app.getAccounts();
     app.close();

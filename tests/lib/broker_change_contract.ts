@@ -38,7 +38,6 @@ async function until(isTrue: () => boolean): Promise<void> {
 
 describe("BrokerChannel.onChange()", () => {
   test("tells when the broker stops and starts", async () => {
-    await behave();
     const { changes } = await listen(await open());
     await stage.broker.kill();
     await until(() => changes.length === 1);
@@ -48,7 +47,6 @@ describe("BrokerChannel.onChange()", () => {
   });
 
   test("tells when another process takes the broker's place", async () => {
-    await behave();
     const { changes } = await listen(await open());
     await stage.broker.kill();
     const [one, other] = [1, 2].map(() => sessionBus({ busAddress: stage.bus.address }));
@@ -64,7 +62,6 @@ describe("BrokerChannel.onChange()", () => {
   });
 
   test("goes on after the daemon restarted", async () => {
-    await behave();
     const channel = await open(), { changes } = await listen(channel);
     await stage.broker.kill();
     await until(() => changes.length === 1);
@@ -76,7 +73,6 @@ describe("BrokerChannel.onChange()", () => {
   });
 
   test("tells each listener until it is disposed of", async () => {
-    await behave();
     const channel = await open(), changes: BrokerChange[] = [];
     const listener = (change: BrokerChange) => void changes.push(change);
     const first = await channel.onChange(listener), second = await channel.onChange(listener); // one function, twice
@@ -98,7 +94,6 @@ describe("BrokerChannel.onChange()", () => {
   });
 
   test("tells nothing after the channel was closed", async () => {
-    await behave();
     const closed = await open(), { changes } = await listen(closed);
     closed.close();
     const { changes: later } = await listen(await open());
@@ -109,7 +104,6 @@ describe("BrokerChannel.onChange()", () => {
   });
 
   test("does not keep a program alive", async () => {
-    await behave();
     const script = fileURLToPath(new URL("../fakes/watching_program.ts", import.meta.url));
     const [program, ...args] = ownRuntimePath().program();
     const child = spawn(program!, [...args, script], { stdio: ["ignore", "pipe", "inherit"], env: process.env });

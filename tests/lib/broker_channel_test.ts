@@ -45,13 +45,11 @@ for (const sender of SENDERS) {
 
 describe("A channel to the broker", () => {
   test("opens nothing before it is asked", async () => {
-    await behave();
     await open();
     expect(await stage.broker.calls()).toEqual([]);
   });
 
   test("shows no token when an answer is inspected", async () => {
-    await behave();
     const channel = await open(), account = await accountFrom(channel);
     const answer = await channel.ask({ method: "acquireTokenSilently", account, scopes: ["User.Read"] });
     expect(JSON.stringify(answer)).toContain('"accessToken":"ey');
@@ -59,7 +57,6 @@ describe("A channel to the broker", () => {
   });
 
   test("carries the caller's correlation id, else one of its own", async () => {
-    await behave();
     const channel = await open(), correlationId = "99999999-9999-4999-8999-999999999999";
     await channel.ask({ method: "getAccounts" }, { correlationId });
     await channel.ask({ method: "getAccounts" });
@@ -93,7 +90,6 @@ describe("A channel to the broker", () => {
   });
 
   test("asks once more when the broker ends under a question, and tells that it came and went", async () => {
-    await behave();
     const channel = await open(), changes: object[] = [], changed = [Promise.withResolvers<void>()];
     using _ = await channel.onChange((change) => {
       changes.push(change);
@@ -111,7 +107,6 @@ describe("A channel to the broker", () => {
   });
 
   test("says what is wrong with a question, and asks nothing", async () => {
-    await behave();
     const channel = await open(), account = { username: "jane@contoso.com" };
     const questions: object[] = [
       { method: "acquireTokenSilently", account: null, scopes: ["a"] },
@@ -134,7 +129,6 @@ describe("A channel to the broker", () => {
   });
 
   test("is of no use when it was closed", async () => {
-    await behave();
     const channel = await open();
     await channel.start();
     channel.close();

@@ -271,7 +271,6 @@ describe("signHttpRequest()", () => {
 
 describe("isPopSupported()", () => {
   test("is false without a broker", async () => {
-    await behave();
     expect(await makeApp({ enableBrokerOnLinux: false }).isPopSupported()).toBe(false);
     expect(await makeApp({ authority: "https://adfs.contoso.com/adfs" }).isPopSupported()).toBe(false);
     expect(await stage.broker.calls()).toEqual([]);

@@ -123,7 +123,6 @@ for (const sender of SENDERS) {
 
 describe("acquireTokenInteractive() silently first", () => {
   test("sends the account of the device whole when there is one", async () => {
-    await behave();
     await signIn(makeApp());
     expect(await steps()).toEqual(["silently jane@contoso.com"]);
     const { account, isSignIn, authority, username } = (await requestOf("acquireTokenSilently")).authParameters;
@@ -158,7 +157,6 @@ describe("acquireTokenInteractive() silently first", () => {
   });
 
   test("goes to the window when the hint is for somebody whom the broker does not know", async () => {
-    await behave();
     const { account } = await signIn(makeApp(), { loginHint: "joe@contoso.com" });
     expect(account.username).toBe("joe@contoso.com");
     expect(await steps()).toEqual(["silently jane@contoso.com", "window"]);
@@ -228,7 +226,6 @@ describe("acquireTokenInteractive() silently first", () => {
   });
 
   test("takes a token that is held", async () => {
-    await behave();
     const app = makeApp(), { accessToken } = await signIn(app);
     expect(await signIn(app)).toMatchObject({ accessToken, source: "cache" });
     expect(await steps()).toHaveLength(1);
@@ -237,7 +234,6 @@ describe("acquireTokenInteractive() silently first", () => {
 
 describe("acquireTokenInteractive() with a prompt", () => {
   test("of none ends with what the account of the device gave", async () => {
-    await behave();
     expect((await signIn(makeApp(), { prompt: "none" })).account.username).toBe("jane@contoso.com");
     await behave({ replies: { acquireTokenSilently: refusal(2) } });
     expect((await failure(signIn(makeApp(), { prompt: "none" }))).broker!.status).toBe(2);
@@ -273,7 +269,6 @@ describe("acquireTokenInteractive() with a prompt", () => {
   });
 
   test("that is none is a mistake", async () => {
-    await behave();
     const mistake = signIn(makeApp(), { prompt: "never" as Prompt }).catch(caught);
     expect(await mistake).toBeInstanceOf(TypeError);
     expect(await stage.broker.calls()).toEqual([]);
@@ -327,7 +322,6 @@ describe("acquireTokenInteractive()'s window", () => {
     ["X11's name", "x11:1267", ofLinux(0x1267)],
     ["the console", CONSOLE_WINDOW_HANDLE, 0],
   ])("belongs to another by %s", async (_, parentWindowHandle, handle) => {
-    await behave();
     await signIn(makeApp(), { prompt: "login", parentWindowHandle });
     const request = await requestOf("acquireTokenInteractively");
     expect(request).toMatchObject({ parentWindowHandle: handle, authParameters: { parentWindow: { handle } } });
@@ -335,7 +329,6 @@ describe("acquireTokenInteractive()'s window", () => {
   });
 
   test("belongs to another by Wayland's name", async () => {
-    await behave();
     await signIn(makeApp(), { prompt: "login", parentWindowHandle: "wayland:kde-1" });
     const request = await requestOf("acquireTokenInteractively");
     const windows = [
@@ -351,7 +344,6 @@ describe("acquireTokenInteractive()'s window", () => {
   test.each<[object]>([[{}], [{ enableBrokerOnWsl: true }]])(
     "has to be given where a broker serves: %j",
     async (more) => {
-      await behave();
       const mistake = await makeApp(more).acquireTokenInteractive({ scopes: SCOPES }).catch(caught);
       expect(mistake).toBeInstanceOf(TypeError);
       expect(String(mistake)).toContain("CONSOLE_WINDOW_HANDLE");
@@ -366,7 +358,6 @@ describe("acquireTokenInteractive()'s window", () => {
     [{ authority: "https://contoso.ciamlogin.com" }],
     [{ authority: "https://id.contoso.com" }],
   ])("need not be given where none does: %j", async (more) => {
-    await behave();
     const reason = new Error("enough"), signal = AbortSignal.abort(reason); // all that is wanted is whether it begins
     expect(await makeApp(more).acquireTokenInteractive({ scopes: SCOPES, signal }).catch(caught)).toBe(
       reason,
@@ -375,7 +366,6 @@ describe("acquireTokenInteractive()'s window", () => {
   });
 
   test("cannot belong to what is no window, and the broker does not hear of it", async () => {
-    await behave();
     for (const handle of [-1, 1.5, "", "wayland:", "x11:window", new Uint8Array(3), null, 2n ** 60n]) {
       const mistake = signIn(makeApp(), { parentWindowHandle: handle as number }).catch(caught);
       expect(await mistake).toBeInstanceOf(TypeError);
@@ -394,14 +384,12 @@ describe("acquireTokenInteractive()'s window", () => {
   });
 
   test("is not told of when it does not open", async () => {
-    await behave();
     const told: unknown[] = [];
     await signIn(makeApp(), { onBeforeLaunchingUi: (event) => told.push(event) });
     expect(told).toEqual([]);
   });
 
   test("does not open when who is told of it throws", async () => {
-    await behave();
     const reason = new Error("no window, please");
     const onBeforeLaunchingUi = () => {
       throw reason;
@@ -413,7 +401,6 @@ describe("acquireTokenInteractive()'s window", () => {
 
 describe("acquireTokenInteractive()'s request", () => {
   test("is that of Microsoft's client", async () => {
-    await behave();
     const correlationId = "99999999-9999-4999-8999-999999999999", loginHint = "jane@contoso.com";
     const app = makeApp({ clientCapabilities: ["cp1"] });
     await signIn(app, { prompt: "login", loginHint, correlationId, scopes: ["User.Read", "openid", "email"] });
@@ -472,7 +459,6 @@ describe("acquireTokenInteractive()'s request", () => {
     ...["client_id", "redirect_uri", "response_type", "response_mode", "state", "nonce", "scope", "Scope"],
     ...["code_challenge", "code_challenge_method"],
   ])("does not let extraQueryParameters have %s", async (name) => {
-    await behave();
     const mistake = signIn(makeApp(), { extraQueryParameters: { [name]: "x" } }).catch(caught);
     expect(await mistake).toBeInstanceOf(TypeError);
     expect(await stage.broker.calls()).toEqual([]);
@@ -512,7 +498,6 @@ describe("acquireTokenInteractive() that waits for the person", () => {
   test.each(BROKER === "linux" ? ["broker", "bus"] as const : [])(
     "lets go at an abort although the %s does not run",
     async (stopped) => {
-      await behave();
       const app = makeApp(), leaving = new AbortController(), reason = new Error("enough");
       await app.getAccounts();
       const opening = Promise.withResolvers<void>(), onBeforeLaunchingUi = () => opening.resolve();
@@ -552,7 +537,6 @@ describe("acquireTokenInteractive() that waits for the person", () => {
   });
 
   test("tells the broker nothing once it has answered", async () => {
-    await behave();
     const app = makeApp(), leaving = new AbortController();
     await signIn(app, { prompt: "login", signal: leaving.signal });
     leaving.abort();

@@ -98,7 +98,6 @@ describe("removeAccount()", () => {
   });
 
   test("lets no token come that was under way", async () => {
-    await behave();
     const [account] = await makeApp().getAccounts();
     const app = makeApp({
       // The broker has answered, and the answer is yet to be looked at.
@@ -110,7 +109,6 @@ describe("removeAccount()", () => {
   });
 
   test("lets nothing else be done silently for the account", async () => {
-    await behave();
     const app = makeApp(), account = (await app.getAccounts())[0]!, url = "https://login.microsoftonline.com/";
     await app.removeAccount(account);
     const calls = [app.acquireSsoCookies({ account, url }), app.signHttpRequest({ account, method: "GET", url })];
@@ -153,7 +151,6 @@ describe("removeAccount()", () => {
   });
 
   test("needs a broker to take an account from it, and an account", async () => {
-    await behave();
     const [account] = await makeApp().getAccounts(), without = makeApp({ enableBrokerOnLinux: false });
     expect(await without.removeAccount(account!)).toBeUndefined();
     const { code } = await failure(without.removeAccount(account!, { fromBroker: true }));

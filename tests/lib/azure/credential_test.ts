@@ -115,7 +115,6 @@ afterEach(() => {
 
 describe("LatchkeyCredential.getToken()", () => {
   test("gives a token, its end and its type, for one scope or several", async () => {
-    await behave();
     const credential = make(), token = await credential.getToken(SCOPE);
     expect(token).toEqual({
       token: expect.stringMatching(/^eyJ/),
@@ -130,7 +129,6 @@ describe("LatchkeyCredential.getToken()", () => {
 
   // The token was a plain object: a program's log of what its credential gives had tokens in it.
   test("gives a token that is not shown when it is logged, alone or in something", async () => {
-    await behave();
     const result = await make().getToken(SCOPE), { token } = result;
     for (const show of [Bun.inspect, inspect]) {
       for (const text of [show(result), show({ result }), show([result])]) {
@@ -144,7 +142,6 @@ describe("LatchkeyCredential.getToken()", () => {
   });
 
   test("gives a token for claims challenges to nobody who does not answer them, nor the reverse", async () => {
-    await behave();
     const credential = make({ clientCapabilities: ["CP1", "protapp"], username: JANE.username });
     const get = async (enableCae: boolean) => (await credential.getToken(SCOPE, { enableCae })).token;
     const [plain, evaluated] = [await get(false), await get(true)];
@@ -178,7 +175,6 @@ describe("LatchkeyCredential.getToken()", () => {
     ["base64", btoa(CHALLENGE)],
     ["a whole header", `Bearer error="insufficient_claims", claims="${btoa(CHALLENGE)}"`],
   ])("asks for the claims of a challenge as %s, past the token that is held", async (_, claims) => {
-    await behave();
     const credential = make(), { token } = await credential.getToken(SCOPE, { enableCae: true });
     expect((await credential.getToken(SCOPE, { enableCae: true, claims })).token).not.toBe(token);
     expect(JSON.parse((await asked()).decodedClaims)).toEqual({
@@ -187,7 +183,6 @@ describe("LatchkeyCredential.getToken()", () => {
   });
 
   test("asks any tenant where the authority is for many, else those that are allowed", async () => {
-    await behave();
     const authorityOf = async (options: Partial<LatchkeyCredentialOptions>, tenantId: string) => {
       await make(options).getToken(SCOPE, { tenantId });
       return (await asked()).authority;
@@ -208,7 +203,6 @@ describe("LatchkeyCredential.getToken()", () => {
   });
 
   test("binds a token to a request, and says so", async () => {
-    await behave();
     const proofOfPossessionOptions = {
       nonce: "n1",
       resourceRequestMethod: "GET",
@@ -230,7 +224,6 @@ describe("LatchkeyCredential.getToken()", () => {
   });
 
   test("chooses once for calls at once, and holds what the first one got", async () => {
-    await behave();
     const credential = make();
     const [one, other] = await Promise.all([credential.getToken(SCOPE), credential.getToken("User.Read")]);
     expect(await steps()).toEqual(["silently jane@contoso.com", "silently jane@contoso.com"]);

@@ -16,7 +16,6 @@ import { CLIENT_ID, failure, JANE, useStage } from "../../fixture.ts";
 const SCOPES = ["User.Read"];
 const stage = useStage({ broker: {} }), { makeApp: makeAppOn, behave, called } = stage;
 const { play, folder, started, forget } = usePlayedWsl();
-beforeEach(() => behave());
 
 const makeApp = (options: Parameters<typeof makeAppOn>[0] = {}) =>
   makeAppOn({ enableBrokerOnLinux: false, enableBrokerOnWsl: true, requireBroker: true, ...options });

@@ -11,7 +11,6 @@ import { MSAL_PROXY } from "../../tools/wsl_machine.ts";
 const PROGRAM = fileURLToPath(new URL("../../fakes/broker_status_program.ts", import.meta.url));
 const stage = useStage({ broker: {} }), { behave } = stage;
 const { play, started } = usePlayedWsl();
-beforeEach(() => behave());
 
 interface Said {
   readonly status: { readonly state: string; readonly kind: string | null; readonly reason: string | null };
