@@ -57,23 +57,23 @@ export const EXCEPTIONS: readonly Exception[] = [
   { suites: ["bin/cli/completions_test.ts", "bin/cli/manual_test.ts", "bin/shell_test.ts"], why: SHELLS },
   { suites: ["bin/commands/serve/endpoint_test.ts"], test: /as a shell takes it/, why: SHELLS },
   {
-    suites: ["lib/runtime/command_contract.ts"],
+    suites: ["lib/runtime/process_contract.ts"],
     test: /the signal's number|friendly signal|cannot be run|prints too much|kills what|by a grandchild|startDetached/,
     why: "it is about POSIX' signals, process groups and named pipes",
   },
   { suites: ["lib/runtime/browser_contract.ts"], why: SHELLS },
-  { suites: ["lib/permissions_test.ts"], why: SHELLS },
+  { suites: ["lib/deno_permissions_test.ts"], why: SHELLS },
   { suites: ["lib/files/placed_file_test.ts", "lib/files/permissions_test.ts"], why: MODES },
   { suites: ["lib/files/known_file_contract.ts"], test: /that others can write/, why: MODES },
   { suites: ["bin/commands/kube/kube_install_test.ts"], test: /folder that others can write/, why: MODES },
   { suites: ["bin/commands/az/shim_test.ts"], test: /that others can change/, why: MODES },
   {
-    suites: ["lib/cache/plaintext_store_test.ts"],
+    suites: ["lib/cache/file_store_test.ts"],
     test: /for this user alone|a link is refused|where nothing may be written/,
     why: MODES,
   },
   {
-    suites: ["lib/cache/plaintext_store_test.ts"],
+    suites: ["lib/cache/file_store_test.ts"],
     test: /the file cannot be looked at/,
     why: "it makes a loop of symbolic links, which take a privilege on Windows",
   },
@@ -81,7 +81,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   { suites: ["lib/files/files_test.ts"], test: /by number/, why: "the numbers are Linux'" },
   {
     suites: [
-      "lib/http/endpoint_contract.ts",
+      "lib/http/server_contract.ts",
       "bin/commands/serve/forward_test.ts",
       "bin/commands/serve/upstream_contract.ts",
     ],
@@ -104,7 +104,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   },
   { suites: ["lib/http/loopback_contract.ts"], test: /has the port for itself/, why: "SO_REUSEPORT is Linux'" },
   {
-    suites: ["lib/http/http_client_contract.ts"],
+    suites: ["lib/http/client_contract.ts"],
     test: /folders that SSL_CERT_DIR names/,
     why: "its value has Unix' colon between two folders",
   },
@@ -161,14 +161,13 @@ export const EXCEPTIONS: readonly Exception[] = [
   { suites: ["lib/broker/msalruntime_addon_test.ts"], test: /openMsalRuntime\(\) on/, why: "it starts shell scripts" },
   { suites: ["lib/dbus/open_test.ts"], test: /openSessionBus/, why: "Windows has no session bus" },
   { suites: ["lib/http/loopback_test.ts"], why: "it takes the address ::1 away in a network namespace" },
-  { suites: ["lib/cache/file_store_test.ts"], test: /for this user alone/, why: MODES },
   {
-    suites: ["lib/files/private_file_contract.ts"],
+    suites: ["lib/files/private_files_contract.ts"],
     test: /path that is not safe|disk that does not serve|others may read|owner alone|has it open|through a link/,
     why: MODES,
   },
   {
-    suites: ["lib/files/private_file_"],
+    suites: ["lib/files/private_files_contract.ts"],
     runtimes: ["Deno"],
     why: "it hangs under Wine, where a file that Deno has open and removes keeps its name until it is closed",
     isWineOnly: true,

@@ -1,5 +1,5 @@
 // Windows' broker from WSL, through a program that fails in all the ways that programs do.
-import { beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { chmodSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import {

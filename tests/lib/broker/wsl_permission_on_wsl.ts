@@ -1,5 +1,5 @@
 // Windows' broker from WSL where Deno permits little: the flags are named, nobody is asked, and those flags are enough.
-import { beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { INTEROP_FOLDER, usePlayedWsl } from "../../fakes/play_wsl.ts";
@@ -9,7 +9,7 @@ import { denoRun, LEAST_PERMISSIONS } from "../../tools/deno_command.ts";
 import { MSAL_PROXY } from "../../tools/wsl_machine.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../fakes/broker_status_program.ts", import.meta.url));
-const stage = useStage({ broker: {} }), { behave } = stage;
+const stage = useStage({ broker: {} });
 const { play, started } = usePlayedWsl();
 
 interface Said {

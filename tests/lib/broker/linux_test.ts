@@ -1,12 +1,12 @@
 // Brokers that the bus starts when they are first called, and those that it cannot start.
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { type AccountInfo, PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
-import { expectConnections } from "../fakes/bus_census.ts";
-import { FAILED_STARTS } from "../fakes/failed_starts.ts";
-import { expectHarmless } from "../fakes/harmless_error.ts";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { activatableFakeBroker, type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { CLIENT_ID, failure } from "../fixture.ts";
+import { type AccountInfo, PublicClientApplication, type PublicClientApplicationOptions } from "../../../mod.ts";
+import { expectConnections } from "../../fakes/bus_census.ts";
+import { FAILED_STARTS } from "../../fakes/failed_starts.ts";
+import { expectHarmless } from "../../fakes/harmless_error.ts";
+import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
+import { activatableFakeBroker, type FakeBroker, startFakeBroker } from "../../fakes/start_fake_broker.ts";
+import { CLIENT_ID, failure } from "../../fixture.ts";
 
 let bus: PrivateBus;
 const apps: PublicClientApplication[] = [];

@@ -1,7 +1,7 @@
 // Secrets in a real gnome-keyring, and what keyrings and strangers on the bus must not be able to do.
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { Message, sessionBus, Variant } from "dbus-next";
 import process from "node:process";
+import { Message, sessionBus, Variant } from "dbus-next";
 import { BUS_DAEMON, type MethodCall, type SessionBus } from "../../../lib/dbus/bus.ts";
 import { openSessionBus } from "../../../lib/dbus/open.ts";
 import { type PromptCall, readSecret, type SecretLocation, storeSecret } from "../../../lib/keyring/secret_service.ts";

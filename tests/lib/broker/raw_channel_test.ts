@@ -1,10 +1,10 @@
 // The channel by which another program, such as a browser, has the broker's own replies.
-import { inspect } from "node:util";
 import { afterEach, describe, expect } from "bun:test";
-import { type BrokerChannel, type BrokerChannelOptions, openBrokerChannel } from "../../mod.ts";
-import { limitedTest } from "../fakes/test_within_limits.ts";
-import { SENDERS } from "../fakes/tested_broker.ts";
-import { CLIENT_ID, failure, JANE, useStage } from "../fixture.ts";
+import { inspect } from "node:util";
+import { type BrokerChannel, type BrokerChannelOptions, openBrokerChannel } from "../../../mod.ts";
+import { limitedTest } from "../../fakes/test_within_limits.ts";
+import { SENDERS } from "../../fakes/tested_broker.ts";
+import { CLIENT_ID, failure, JANE, useStage } from "../../fixture.ts";
 
 const test = limitedTest(import.meta.url);
 

@@ -2,13 +2,13 @@
 // takes, what Deno permits, and how the broker is, against the table of the design. Brokers are played: all that is looked
 // at is who is asked, and what comes of it.
 import { describe, expect, test } from "bun:test";
-import { parseAuthority } from "../../lib/authority.ts";
-import { type Broker, type BrokerFlags, type BrokerKind, DEFAULT_TIME_LIMITS } from "../../lib/broker/broker.ts";
-import type { BrokerPlatform } from "../../lib/broker/detect.ts";
-import { LatchkeyError, type LatchkeyErrorCode } from "../../lib/errors.ts";
-import { tokenQuery } from "../../lib/request.ts";
-import { TokenRouter } from "../../lib/sources/router.ts";
-import type { AuthenticationResult } from "../../lib/token.ts";
+import { parseAuthority } from "../../../lib/authority.ts";
+import { type Broker, type BrokerFlags, type BrokerKind, DEFAULT_TIME_LIMITS } from "../../../lib/broker/broker.ts";
+import type { BrokerPlatform } from "../../../lib/broker/detect.ts";
+import { LatchkeyError, type LatchkeyErrorCode } from "../../../lib/errors.ts";
+import { tokenQuery } from "../../../lib/request.ts";
+import { TokenRouter } from "../../../lib/sources/router.ts";
+import type { AuthenticationResult } from "../../../lib/token.ts";
 
 const ACCOUNT = {
   homeAccountId: "o.t",

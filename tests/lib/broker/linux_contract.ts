@@ -5,16 +5,16 @@ import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { sessionBus } from "dbus-next";
-import { type BrokerChannel, openBrokerChannel } from "../../mod.ts";
-import { BROKER_NAME } from "../fakes/behaviour.ts";
-import { CLIENT_ID, failure, useStage } from "../fixture.ts";
-import { ownRuntimePath } from "../runtimes/runtime_paths.ts";
+import { type BrokerChannel, openBrokerChannel } from "../../../mod.ts";
+import { BROKER_NAME } from "../../fakes/behaviour.ts";
+import { CLIENT_ID, failure, useStage } from "../../fixture.ts";
+import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
 
 type BrokerChange = Parameters<Parameters<BrokerChannel["onChange"]>[0]>[0];
 
 /** Flags of RequestName. */
 const ALLOW_REPLACEMENT = 1, REPLACE_EXISTING = 2, DO_NOT_QUEUE = 4;
-const stage = useStage({ broker: {} }), { behave } = stage;
+const stage = useStage({ broker: {} });
 const channels: BrokerChannel[] = [];
 
 afterEach(() => {
@@ -104,7 +104,7 @@ describe("BrokerChannel.onChange()", () => {
   });
 
   test("does not keep a program alive", async () => {
-    const script = fileURLToPath(new URL("../fakes/watching_program.ts", import.meta.url));
+    const script = fileURLToPath(new URL("../../fakes/watching_program.ts", import.meta.url));
     const [program, ...args] = ownRuntimePath().program();
     const child = spawn(program!, [...args, script], { stdio: ["ignore", "pipe", "inherit"], env: process.env });
     let printed = "";
