@@ -16,7 +16,8 @@ import {
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { parse } from "yaml";
-import { isOwn, kubeconfigPaths, kubelogin } from "../../../../bin/commands/kube/install.ts";
+import { isOwn, kubelogin } from "../../../../bin/commands/kube/exec_section.ts";
+import { kubeconfigPaths } from "../../../../bin/commands/kube/kubeconfig.ts";
 import { quoteCommand } from "../../../../lib/runtime/host.ts";
 import { type Run, runProgram } from "../../run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "../../tested_latchkey.ts";
