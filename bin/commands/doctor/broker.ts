@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { DEFAULT_AUTHORITY, redirectUris, type SignInWay } from "../../../lib/authority.ts";
+import { redirectUris, type SignInWay } from "../../../lib/authority.ts";
 import { BUS_DAEMON, DBusError } from "../../../lib/dbus/bus.ts";
 import { type ActivationEnvironment, readActivationEnvironment } from "../../../lib/dbus/daemon.ts";
 import { findLibdbus } from "../../../lib/dbus/libdbus.ts";
@@ -26,17 +26,7 @@ import type { PublicClientApplication } from "../../../lib/application.ts";
 import { LatchkeyError, type LatchkeyErrorCode, systemWord } from "../../../lib/errors.ts";
 import { wellKnownName } from "../../cli/application.ts";
 import { failureLine, withConsentUrl } from "../../cli/failures.ts";
-import {
-  blockedBy,
-  type Check,
-  type CheckContext,
-  failed,
-  type Finding,
-  notChecked,
-  ok,
-  RUN_VERBOSE,
-  tolerated,
-} from "./check.ts";
+import { blockedBy, type Check, failed, type Finding, notChecked, ok, RUN_VERBOSE, tolerated } from "./check.ts";
 
 /** Time limits of the app in milliseconds. They are shorter than usual because a person waits for the report. */
 export const BROKER_LIMITS = { pingMs: 3_000, startMs: 15_000, accountsMs: 5_000, silentMs: 15_000 };
@@ -102,7 +92,7 @@ export const accounts: Check = {
     const found = await app.getAccounts({ username, signal });
     const who = username === undefined ? "" : ` ${username}`;
     if (found.length > 0) return ok(found.map((account) => account.username || account.homeAccountId).join(", "));
-    const fix = signInFix(context);
+    const fix = `Sign in: ${context.signIn}`;
     return stateOf("broker") === "unknown"
       ? failed(`the token cache has no account${who} for this app`, fix)
       : failed(`the broker has no account${who}`, `${fix}, or ${systemWord("accounts")}`);
@@ -127,20 +117,11 @@ export const silentToken: Check = {
       if (!(error instanceof LatchkeyError)) throw error;
       const { code, correlationId } = error;
       const id = correlationId === undefined ? "" : ` (correlation id ${correlationId})`;
-      const fix = SIGN_IN_HELPS.includes(code) ? signInFix(context) : RUN_VERBOSE;
+      const fix = SIGN_IN_HELPS.includes(code) ? `Sign in: ${context.signIn}` : RUN_VERBOSE;
       return failed(`for ${what}: ${failureLine(error)}${id}`, context.hintOf(error) ?? fix);
     }
   },
 };
-
-function signInFix({ clientId = "ID", authority, tenantId }: CheckContext): string {
-  const command = quoteCommand([
-    ...["latchkey", "login", ["--client-id", clientId]],
-    ...(authority && authority !== DEFAULT_AUTHORITY ? [["--authority", authority]] : []),
-    ...(tenantId === undefined ? [] : [["--tenant", tenantId]]),
-  ]);
-  return `Sign in: ${command}`;
-}
 
 const PACKAGE = "@azure/msal-node-runtime";
 /** Environment variable with the path of the package, or of the library's file in it. */

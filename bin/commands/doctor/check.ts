@@ -41,6 +41,8 @@ export interface CheckContext {
   readonly tenantId: string | undefined;
   /** The profile that options were taken from, or the reason why none could be read. */
   readonly profile: { readonly name: string | undefined; readonly problem: Error | undefined };
+  /** The command of the sign-in that the command line needs. */
+  readonly signIn: string;
   /** Returns the hint of a failed call, with the options of this command line in the commands that it names. */
   hintOf(error: LatchkeyError): string | undefined;
   /** Returns the location of tokens that did not come from a broker; throws if there can be none as requested. */

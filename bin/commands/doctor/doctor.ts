@@ -14,12 +14,12 @@ import { type CacheStore, memoryStore } from "../../../lib/cache/store.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { clientIdOf, makeApplication } from "../../cli/application.ts";
 import type { Command, CommandLine } from "../../cli/command_line.ts";
-import { withLoginOptions } from "../../cli/failures.ts";
+import { loginCommand, withLoginOptions } from "../../cli/failures.ts";
 import { TEXT_FORMAT } from "../../cli/formats.ts";
 import { ACCOUNT, APP, REDIRECT_PATH, SCOPES_OR_DEFAULT, TENANT, TIMEOUT, VERBOSE } from "../../cli/options.ts";
 import { escapeForTerminal, jsonForTerminal } from "../../cli/output.ts";
 import { openTokenStore, tokenPlace } from "../../cli/token_cache.ts";
-import { defaultScopesOf, scopesOf } from "../../cli/scopes.ts";
+import { defaultScopesOf, scopesNamed, scopesOf } from "../../cli/scopes.ts";
 import {
   accounts,
   broker,
@@ -153,6 +153,7 @@ async function examineMachine(line: CommandLine, signal: AbortSignal | undefined
     redirectPath: line.text("redirect-path"),
     tenantId: line.text("tenant"),
     profile: { name: line.profile, problem: line.profileProblem },
+    signIn: loginCommand(line, scopesNamed(line)),
     hintOf: (error) => withLoginOptions(error, line).hint,
     tokenPlace: () => tokenPlace(line),
     cache,

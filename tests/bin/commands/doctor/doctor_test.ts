@@ -415,7 +415,8 @@ describe("latchkey doctor where no broker is to serve", () => {
     async () => {
       using home = openHome();
       const { code: before, ...none } = await doctorOf(appWords(), home);
-      const fix = `Sign in: latchkey login --client-id ${provider.clientId} --authority ${provider.url}`;
+      const fix =
+        `Sign in: latchkey login --client-id ${provider.clientId} --authority ${provider.url} --scope api.read`;
       const detail = expect.stringContaining("interaction_required: Nobody is signed in");
       expect({ before, none }).toMatchObject({
         before: 1,
@@ -446,7 +447,7 @@ describe("latchkey doctor where no broker is to serve", () => {
       code: 1,
       of: {
         ...skippedBy("not checked: no broker is asked for"),
-        accounts: { ok: false, fix: `Sign in: latchkey login --client-id ${CLIENT_ID}` },
+        accounts: { ok: false, fix: `Sign in: latchkey login --client-id ${CLIENT_ID} --broker never` },
         silent_token: { ok: false },
       },
     });
@@ -541,7 +542,8 @@ describe("the checks of a broker", () => {
       results: async () => {
         const nobody = () => Promise.reject(new Error("no check of the broker opens a bus"));
         const context = { app, clientId: CLIENT_ID, username: undefined, scopes: ["User.Read"] };
-        const profile = { name: undefined, problem: undefined }, at = { authority: "", tenantId: undefined };
+        const profile = { name: undefined, problem: undefined },
+          at = { authority: "", tenantId: undefined, signIn: "latchkey login" };
         const hintOf = ({ hint }: LatchkeyError) => hint;
         const kept = { ...at, hintOf, profile, tokenPlace: () => ({ kind: "memory" }) as const, cache: memoryStore() };
         const found = await runChecks([broker, accounts, silentToken], { ...context, ...kept, bus: nobody });
