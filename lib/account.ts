@@ -50,6 +50,11 @@ export function isSameUsername(one: string, other: string): boolean {
   return one.toLowerCase() === other.toLowerCase();
 }
 
+/** Returns true if an account has the wanted user name, or any is wanted. */
+export function hasUsername({ username }: Pick<AccountInfo, "username">, wanted: string | undefined): boolean {
+  return wanted === undefined || isSameUsername(username, wanted);
+}
+
 /** One pattern, since a cached token takes several checks: to split the id and check two GUIDs takes three times as long. */
 const ENTRA_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, isSameAccount, isSameUsername } from "./account.ts";
+import { type AccountInfo, hasUsername, isSameAccount } from "./account.ts";
 import { escapeControlCharacters } from "./encoding.ts";
 import { LatchkeyError, SIGN_IN_AGAIN } from "./errors.ts";
 
@@ -96,7 +96,7 @@ export function refuseOther(
 ): void {
   if (account) {
     if (isSameAccount(answered, account)) return;
-  } else if (username === undefined || isSameUsername(answered.username, username)) return;
+  } else if (hasUsername(answered, username)) return;
   const names = [answered.username, account?.username ?? username ?? ""].map(escapeControlCharacters);
   const { message, hint } = describe(names[0]!, names[1]!);
   throw new LatchkeyError("interaction_required", message, { correlationId, hint });

@@ -15,7 +15,7 @@ import { findProtectedResource, foreignScope, resourceIdentifier } from "../../l
 import { findProvider } from "../../lib/oauth/provider.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import { pathIn } from "../../lib/runtime/paths.ts";
-import { isTerminal } from "../../lib/runtime/terminal.ts";
+import { canAsk, isTerminal } from "../../lib/runtime/terminal.ts";
 import { resourceOfScope } from "../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 import { clientIdOf } from "./application.ts";
@@ -159,7 +159,7 @@ export async function acquireForServer(
 async function requireAgreement(needs: ServerNeeds, { mayAsk, isSignIn, signal }: ServerTokenOptions): Promise<void> {
   if (!mayAsk || !isTerminal("stderr")) throw notAgreed(needs);
   if (isSignIn) return;
-  if (!isTerminal("stdin")) throw notAgreed(needs);
+  if (!canAsk()) throw notAgreed(needs);
   announce(needs);
   const { host } = needs.url;
   if (await isConfirmed(`Do you trust ${host} with them?`, signal)) return;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AccountInfo } from "../../lib/account.ts";
+import { type AccountInfo, isSameAccount } from "../../lib/account.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { accountOptionsOf, chooseAccount } from "../cli/accounts.ts";
 import { makeApplication } from "../cli/application.ts";
@@ -54,7 +54,7 @@ async function signOut(line: CommandLine, signal: AbortSignal | undefined): Prom
   }
   await app.removeAccount(account, { fromBroker, correlationId: line.correlationId, signal });
   say(outcome(account, { place, fromBroker }));
-  await clearDamage(listed.filter(({ homeAccountId }) => homeAccountId !== account.homeAccountId), place, signal);
+  await clearDamage(listed.filter((other) => !isSameAccount(other, account)), place, signal);
 }
 
 /** Clears damaged token caches if no other account is in the cache, and says so. Returns true if some were removed, and none is left. */

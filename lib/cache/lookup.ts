@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, homeTenantOf, idKey, isSameUsername } from "../account.ts";
+import { type AccountInfo, hasUsername, homeTenantOf, idKey } from "../account.ts";
 import { isMicrosoftHost } from "../authority.ts";
 import { isGuid, type JsonObject, readJwt, readText as text } from "../encoding.ts";
 import { withoutReserved } from "../scopes.ts";
@@ -126,16 +126,15 @@ interface AccountRecord extends KeyedEntry {
  * compared without case, other accounts are skipped early: there can be thousands.
  */
 export function accountsIn(documents: readonly CacheDocument[], app: CacheApp, username?: string): CachedAccount[] {
-  const isMeant = (name: string): boolean => username === undefined || isSameUsername(name, username);
   const records = documents.flatMap((document) => {
     const entries = document.entries("Account");
     if (username === undefined) return readRecords(document, entries, app);
-    const meant = entries.filter(({ entry }) => isMeant(text(entry.username) ?? ""));
+    const meant = entries.filter(({ entry }) => hasUsername({ username: text(entry.username) ?? "" }, username));
     const ids = new Set(meant.map(({ entry }) => holderOf(entry)));
     return readRecords(document, entries.filter(({ entry }) => ids.has(holderOf(entry))), app);
   });
   return [...Map.groupBy(records, ({ account }) => idKey(account.homeAccountId)).values()]
-    .flatMap((ofOne) => accountOf(ofOne, app) ?? []).filter(({ account }) => isMeant(account.username));
+    .flatMap((ofOne) => accountOf(ofOne, app) ?? []).filter(({ account }) => hasUsername(account, username));
 }
 
 /** Returns one account if it is signed in. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, homeTenantOf, idKey, isSameUsername } from "../account.ts";
+import { type AccountInfo, hasUsername, homeTenantOf, idKey, isSameUsername } from "../account.ts";
 import { firstNames, isGuid } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { TokenQuery } from "../request.ts";
@@ -35,7 +35,7 @@ export function accountsMeant<Account extends AccountInfo>(
   { username, nameOrId, tenant }: AccountWish,
 ): readonly Account[] {
   const named = accounts.filter((account) =>
-    (username === undefined || isSameUsername(account.username, username)) &&
+    hasUsername(account, username) &&
     (nameOrId === undefined || isNamed(account, nameOrId))
   );
   if (named.length < 2 || !isOneUser(named)) return named;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type AccountInfo, idKey, isSameUsername } from "../account.ts";
+import { type AccountInfo, hasUsername, idKey } from "../account.ts";
 import { environmentOf, realmOf } from "../authority.ts";
 import { type BrokerCall, type BrokerFinding, noBroker } from "../broker/broker.ts";
 import type { CachedAccount } from "../cache/lookup.ts";
@@ -73,10 +73,9 @@ export class TokenRouter {
       // With a broker, a cache that cannot be read counts as empty. Without one, that is an error.
       if (!this.#options.requireBroker) cached = await this.#cached.accounts(username, signal);
     } else if (this.#mayHoldTokens()) cached = await (await this.#cached.cache()).findAccounts({ username, signal });
-    const isNamed = (account: AccountInfo) => username === undefined || isSameUsername(account.username, username);
     const ids = new Set(known.map(({ homeAccountId }) => idKey(homeAccountId)));
     const others = cached.map(({ account }) => account).filter(({ homeAccountId }) => !ids.has(idKey(homeAccountId)));
-    return [...known.filter(isNamed), ...others];
+    return [...known.filter((account) => hasUsername(account, username)), ...others];
   }
 
   /**
