@@ -11,7 +11,7 @@ import { denoNamespace, mayReadEnvironment, operatingSystem, quoteCommand } from
 import { type CommandLine, isAtMicrosoft, unknown, UsageError } from "./command_line.ts";
 import { BROKER, VERBOSE, WELL_KNOWN_CLIENTS } from "./options.ts";
 import { say, sayLine } from "./output.ts";
-import type { Notify, TokenStore, TokenStoreOptions } from "./token_cache.ts";
+import type { TokenStore, TokenStoreOptions } from "./token_cache.ts";
 
 export function wellKnownName(clientId: string): string | undefined {
   return Object.entries(WELL_KNOWN_CLIENTS).find(([, id]) => id === clientId.toLowerCase())?.[0];
@@ -120,28 +120,5 @@ export function logger(verbosity: number, { warns = false }: { readonly warns?: 
     if (verbosity === 0 && warns && level === "warn") say(message);
     if (verbosity === 0 || (level === "debug" && verbosity < 2)) return;
     sayLine(`${new Date().toISOString()} ${level} ${message}`);
-  };
-}
-
-/** Holds notices back until a command ends. `around` runs what may fail, then prints them, except those that repeat a failure. */
-export function deferredNotices(): { hold: Notify; around<T>(work: () => Promise<T>): Promise<T> } {
-  const held: Parameters<Notify>[] = [];
-  return {
-    hold: (...notice) => void held.push(notice),
-    async around(work) {
-      let failure: unknown;
-      try {
-        return await work();
-      } catch (error) {
-        failure = error;
-        throw error;
-      } finally {
-        for (const [what, error] of held.splice(0)) {
-          // A second read fails with another error that has the same message.
-          if (failure instanceof Error && error?.message === failure.message) continue;
-          (await import("./token_cache.ts")).notifyFailure(what, error);
-        }
-      }
-    },
   };
 }

@@ -13,7 +13,7 @@ import { type CacheCall, type CacheStore, memoryStore } from "../../lib/cache/st
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { STORE } from "./options.ts";
-import { messageOf, say } from "./output.ts";
+import { messageOf, type Notice, Notices, say } from "./output.ts";
 
 export type TokenPlace =
   | { readonly kind: "file"; readonly folder: string }
@@ -86,9 +86,7 @@ function permitted(folder: string): string {
   });
 }
 
-/** Takes a failure, and its reason if that was not reported before. */
-export type Notify = (what: string, error: LatchkeyError | undefined) => void;
-
+/** Options of {@linkcode openTokenStore}. */
 export interface TokenStoreOptions {
   /** `true`: the keyring may prompt to be unlocked. @default true if stdin and stderr are terminals */
   readonly mayPrompt?: boolean | undefined;
@@ -99,12 +97,13 @@ export interface TokenStoreOptions {
    *
    * @default they are printed at once, and the command goes on without
    */
-  readonly hold?: Notify | undefined;
+  readonly hold?: ((notice: Notice) => void) | undefined;
 }
 
+/** The token cache of a command line. */
 export interface TokenStore extends CacheStore {
-  /** Reports what will prevent storing anything, as far as that is known beforehand; absent if the command needs the cache. */
-  tryOut?(call?: CacheCall): Promise<void>;
+  /** Reports what will prevent storing anything, as far as that is known beforehand. */
+  tryOut(call?: CacheCall): Promise<void>;
 }
 
 /**
@@ -117,57 +116,145 @@ export interface TokenStore extends CacheStore {
 export function openTokenStore(
   line: CommandLine,
   logger: Logger,
-  { mayPrompt = canAsk(), needsCache, hold }: TokenStoreOptions = {},
+  { mayPrompt = canAsk(), needsCache = false, hold }: TokenStoreOptions = {},
 ): TokenStore | undefined {
   const place = tokenPlace(line);
   if (place.kind === "memory") {
     if (place.why) logger("info", notStored(place));
     return undefined;
   }
-  const store = storeIn(place, { mayPrompt, logger });
-  if (needsCache) return store;
-  return bestEffortStore(store, {
-    notify: hold ?? notifyFailure,
-    // Whoever names a place wants to know its problem first.
-    ...(!hold && place.kind === "file" && line.get(STORE) === "auto" && { instead: memoryStore }),
-    tryToWrite: (call) => tryToWrite(place, call),
-  });
+  const store = place.kind === "file"
+    ? fileStore({ folder: place.folder, mayPrompt, logger })
+    : plaintextStore(place.path, { logger });
+  // A user who names a place must learn of its problem first.
+  const hasSpare = !hold && !needsCache && place.kind === "file" && line.get(STORE) === "auto";
+  return new ReportingStore(place, store, { needsCache, hasSpare, tell: hold ?? new Notices().tell });
 }
 
-/** Opens a store that reports damaged documents, once, and those that it sets aside. */
-function storeIn(place: StoredPlace, options: { readonly mayPrompt: boolean; readonly logger: Logger }): CacheStore {
-  const isFile = place.kind === "file";
-  const said = new Set<string>();
-  const { logger } = options;
-  const store = isFile ? fileStore({ folder: place.folder, ...options }) : plaintextStore(place.path, { logger });
-  if (!isFile && place.isNamed) {
-    const { setAside: _, ...named } = store; // the person's own file stays in its place
-    return named;
+const CANNOT_READ = "The token cache cannot be read";
+const CANNOT_WRITE = "The token cache cannot be written, and nothing is kept for the next run";
+
+/** Options of a {@linkcode ReportingStore}. */
+export interface ReportingOptions {
+  /** `true`: failures are the caller's, and no notices. */
+  readonly needsCache: boolean;
+  /** `true`: once reading has failed, the run goes on with a store in memory. */
+  readonly hasSpare: boolean;
+  readonly tell: (notice: Notice) => void;
+}
+
+/** A store that reports its failures, damaged documents and what it quarantines, and goes on where the command can. */
+export class ReportingStore implements TokenStore {
+  readonly setAside?: NonNullable<CacheStore["setAside"]>;
+  readonly #place: StoredPlace;
+  readonly #store: CacheStore;
+  readonly #options: ReportingOptions;
+  /** Accounts whose damaged documents could not be quarantined, and why. They count as missing. */
+  readonly #unusable = new Map<string, LatchkeyError>();
+  #spare: CacheStore | undefined;
+  #used: CacheStore;
+
+  /** Reports on `store`, which is in `place`. */
+  constructor(place: StoredPlace, store: CacheStore, options: ReportingOptions) {
+    this.#place = place;
+    this.#store = store;
+    this.#used = store;
+    this.#options = options;
+    // A file that the user names stays in its place.
+    if (place.kind === "file" || !place.isNamed) this.setAside = this.#quarantine;
   }
-  const isDamaged = damageTest(place);
-  // Without the folder there is nothing to read, and no code is loaded for it.
-  const isCreated = () => !isFile || isThere(place.folder);
-  const sayOnce = (kind: string, message: string): void => {
-    if (!said.has(kind)) say(message);
-    said.add(kind);
-  };
-  return {
-    ...store,
-    read: async (homeAccountId, call) => isCreated() ? await store.read(homeAccountId, call) : undefined,
-    async readAccounts(call) {
-      const documents = isCreated() ? await store.readAccounts(call) : [];
-      const why = isFile ? "it is damaged, or its key is lost" : "it is damaged";
-      if (documents.some(isDamaged)) sayOnce("damage", `${CANNOT_READ}: ${why}. Sign in again: latchkey login`);
+
+  readAccounts(call: CacheCall = {}): Promise<readonly string[]> {
+    return this.#read(call, async (store) => {
+      const documents = await store.readAccounts(call);
+      if (store === this.#store) this.#reportDamage(documents);
       return documents;
-    },
-    async setAside(homeAccountId, isDamagedNow, call) {
-      const path = await store.setAside?.(homeAccountId, isDamagedNow, call);
+    }, []);
+  }
+
+  read(homeAccountId: string, call: CacheCall = {}): Promise<string | undefined> {
+    return this.#read(call, async (store) => {
+      const isUnusable = store === this.#store && this.#unusable.has(homeAccountId);
+      return isUnusable ? undefined : await store.read(homeAccountId, call);
+    }, undefined);
+  }
+
+  async update(
+    homeAccountId: string,
+    change: Parameters<CacheStore["update"]>[1],
+    call: CacheCall = {},
+  ): Promise<void> {
+    try {
+      const unusable = this.#unusable.get(homeAccountId);
+      if (unusable) throw unusable;
+      await this.#store.update(homeAccountId, change, call); // a file that cannot be read can often be replaced
+      this.#used = this.#store; // which has what was just written
+    } catch (error) {
+      this.#report(CANNOT_WRITE, error, call);
+      if (this.#used === this.#store) throw error;
+      await this.#used.update(homeAccountId, change, call);
+    }
+  }
+
+  async withLock<T>(homeAccountId: string, work: () => Promise<T>, call?: CacheCall): Promise<T> {
+    return await (this.#used.withLock?.(homeAccountId, work, call) ?? work());
+  }
+
+  async tryOut(call: CacheCall = {}): Promise<void> {
+    let isWritable = false;
+    try {
+      await tryToWrite(this.#place, call);
+      isWritable = true;
+      await this.#store.readAccounts(call); // the keyring prompts now, and not after the sign-in
+    } catch (error) {
+      this.#report(isWritable ? CANNOT_READ : CANNOT_WRITE, error, call);
+    }
+  }
+
+  /** Reads; if that fails, reads again from the store in memory. */
+  async #read<T>(call: CacheCall, read: (store: CacheStore) => Promise<T>, nothing: T): Promise<T> {
+    const used = this.#used;
+    try {
+      // Without the folder there is nothing to read, and no code is loaded for it.
+      if (used === this.#store && this.#place.kind === "file" && !isThere(this.#place.folder)) return nothing;
+      return await read(used);
+    } catch (error) {
+      if (used !== this.#store) throw error;
+      this.#report(CANNOT_READ, error, call);
+      if (!this.#options.hasSpare) throw error;
+      this.#spare ??= memoryStore();
+      this.#used = this.#spare;
+      return await read(this.#spare);
+    }
+  }
+
+  readonly #quarantine: NonNullable<CacheStore["setAside"]> = async (homeAccountId, isDamaged, call = {}) => {
+    try {
+      const path = await this.#store.setAside?.(homeAccountId, isDamaged, call);
       if (path !== undefined) {
-        sayOnce("set aside", `The token cache was damaged. It was set aside as ${path}, and a new one was started`);
+        const what = `The token cache was damaged. It was set aside as ${path}, and a new one was started`;
+        this.#options.tell({ what });
       }
       return path;
-    },
+    } catch (error) {
+      const failure = this.#report(CANNOT_WRITE, error, call);
+      this.#unusable.set(homeAccountId, failure);
+      return undefined;
+    }
   };
+
+  #reportDamage(documents: readonly string[]): void {
+    if (!documents.some(damageTest(this.#place))) return;
+    const why = this.#place.kind === "file" ? "it is damaged, or its key is lost" : "it is damaged";
+    this.#options.tell({ what: `${CANNOT_READ}: ${why}. Sign in again: latchkey login` });
+  }
+
+  /** Reports a failure of the store and returns it. Rethrows it if the command needs the cache, and what is no failure of the store. */
+  #report(what: string, error: unknown, { signal }: CacheCall): LatchkeyError {
+    if (this.#options.needsCache || !isFailure(error, signal)) throw error;
+    this.#options.tell({ what, error });
+    return error;
+  }
 }
 
 /** Returns a function that tells a damaged document of a place. */
@@ -176,7 +263,7 @@ function damageTest({ kind }: StoredPlace): (document: string) => boolean {
   return kind === "file" ? (document) => !document.startsWith("{") : (document) => !isCacheText(document);
 }
 
-/** Creates a file beside the token cache and removes it, which shows if anything can be written there. */
+/** Creates a file next to the token cache and removes it, which shows if anything can be written there. */
 async function tryToWrite(place: StoredPlace, { signal }: CacheCall): Promise<void> {
   const { withLock } = await import("../../lib/files/lock.ts"); // only a sign-in needs it
   const path = place.kind === "file" ? pathIn(place.folder, "sign_in.lockfile") : `${place.path}.sign_in.lockfile`;
@@ -187,95 +274,9 @@ async function tryToWrite(place: StoredPlace, { signal }: CacheCall): Promise<vo
   }
 }
 
-const CANNOT_READ = "The token cache cannot be read";
-const CANNOT_WRITE = "The token cache cannot be written, and nothing is kept for the next run";
-
-export function bestEffortStore(
-  store: CacheStore,
-  { notify, instead, tryToWrite }: {
-    /** Takes the first failure to read, and the first one to write. */
-    readonly notify: Notify;
-    /** Creates the store that is used once reading has failed. @default none: the caller gets the failure */
-    readonly instead?: (() => CacheStore) | undefined;
-    /** Finds out if anything can be written. @default that is not known beforehand */
-    readonly tryToWrite?: ((call: CacheCall) => Promise<void>) | undefined;
-  },
-): TokenStore & Required<Pick<TokenStore, "tryOut">> {
-  /** Accounts whose damaged documents could not be set aside, and why. They count as missing. */
-  const unusable = new Map<string, LatchkeyError>();
-  const told = new Set<string>();
-  let used = store;
-  let spare: CacheStore | undefined;
-
-  function notifyOnce(what: string, error: LatchkeyError): void {
-    if (told.has(what)) return;
-    notify(what, told.has(error.message) ? undefined : error);
-    told.add(what).add(error.message);
-  }
-
-  /** Reads; if that fails, reads again from the store that is used instead. */
-  async function reading<T>({ signal }: CacheCall, read: (store: CacheStore) => Promise<T>): Promise<T> {
-    try {
-      return await read(used);
-    } catch (error) {
-      if (used !== store || !isFailure(error, signal)) throw error;
-      notifyOnce(CANNOT_READ, error);
-      if (!instead) throw error;
-      used = spare ??= instead();
-      return await read(used);
-    }
-  }
-
-  return {
-    readAccounts: (call = {}) => reading(call, (store) => store.readAccounts(call)),
-    async read(homeAccountId, call = {}) {
-      const isUsable = (used: CacheStore) => used !== store || !unusable.has(homeAccountId);
-      return await reading(call, async (used) => isUsable(used) ? await used.read(homeAccountId, call) : undefined);
-    },
-    async update(homeAccountId, change, call = {}) {
-      try {
-        if (unusable.has(homeAccountId)) throw unusable.get(homeAccountId);
-        await store.update(homeAccountId, change, call); // an unreadable file can often be replaced
-        used = store; // which has what was just written
-      } catch (error) {
-        if (!isFailure(error, call.signal)) throw error;
-        notifyOnce(CANNOT_WRITE, error);
-        if (used === store) throw error;
-        await used.update(homeAccountId, change, call);
-      }
-    },
-    async setAside(homeAccountId, isDamaged, call = {}) {
-      try {
-        return await store.setAside?.(homeAccountId, isDamaged, call);
-      } catch (error) {
-        if (!isFailure(error, call.signal)) throw error;
-        unusable.set(homeAccountId, error);
-        notifyOnce(CANNOT_WRITE, error);
-        return undefined;
-      }
-    },
-    withLock: async (homeAccountId, work, call) => await (used.withLock?.(homeAccountId, work, call) ?? work()),
-    async tryOut(call = {}) {
-      let isWriting = true;
-      try {
-        await tryToWrite?.(call);
-        isWriting = false;
-        await store.readAccounts(call); // the keyring prompts now, and not after the sign-in
-      } catch (error) {
-        if (!isFailure(error, call.signal)) throw error;
-        notifyOnce(isWriting ? CANNOT_WRITE : CANNOT_READ, error);
-      }
-    },
-  };
-}
-
 /** Returns true for a failure of the store, and not of a caller that aborts. */
 function isFailure(error: unknown, signal: AbortSignal | undefined): error is LatchkeyError {
   return error instanceof LatchkeyError && signal?.aborted !== true;
-}
-
-export function notifyFailure(what: string, error: LatchkeyError | undefined): void {
-  say(because(what, error));
 }
 
 /** Warns a person who has signed in without a broker that the sign-in ends with the run; by default not if that was requested. */
@@ -285,10 +286,7 @@ export function warnIfNotStored(line: CommandLine, { evenIfChosen }: { readonly 
 }
 
 export function notStored({ why }: TokenPlace & { readonly kind: "memory" }): string {
-  return because("Sign-ins last for this run only", why);
-}
-
-function because(what: string, why: LatchkeyError | undefined): string {
+  const what = "Sign-ins last for this run only";
   return why ? `${what}: ${messageOf(why)}` : what;
 }
 

@@ -10,11 +10,11 @@ import type { AcquireTokenRequest } from "../../lib/request.ts";
 import { readEnvironment } from "../../lib/runtime/host.ts";
 import { canAsk } from "../../lib/runtime/terminal.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
-import { deferredNotices, makeApplication } from "./application.ts";
+import { makeApplication } from "./application.ts";
 import type { CommandLine } from "./command_line.ts";
 import { withConsentUrl, withLoginHint } from "./failures.ts";
 import { INTERACTIVE } from "./options.ts";
-import { say } from "./output.ts";
+import { Notices, say } from "./output.ts";
 import type { Prompter } from "./sign_in.ts";
 
 /** The prompts that a command allows. */
@@ -52,19 +52,19 @@ export type TokenAsk = Omit<AcquireTokenRequest, "agentSession">;
 export async function openTokens(line: CommandLine, options: TokensOptions): Promise<TokenSource> {
   const { interactive, signal, isService = false } = options;
   const prompter = interactive === "never" ? undefined : (await import("./sign_in.ts")).prompterFor(line);
-  const notices = deferredNotices();
+  const notices = new Notices();
   // If nobody can be prompted, a cache that cannot be read is the reason of the failure.
   const hold = prompter || isService ? undefined : notices.hold;
   const mayPrompt = prompter !== undefined;
   const app = options.app ??
     await makeApplication(line, { ...prompter?.browser, mayPrompt, hold, signal, ...options.options });
-  return new TokenSource(line, { ...options, isService, app, prompter, around: notices.around });
+  return new TokenSource(line, { ...options, isService, app, prompter, notices });
 }
 
 interface SourceParts extends TokensOptions {
   readonly app: PublicClientApplication;
   readonly prompter: Prompter | undefined;
-  readonly around: ReturnType<typeof deferredNotices>["around"];
+  readonly notices: Notices;
 }
 
 /** The tokens of a command. */
@@ -89,10 +89,10 @@ export class TokenSource {
    * it as its hint.
    */
   async acquire(ask: TokenAsk): Promise<AuthenticationResult> {
-    const { isService, namesSignIn, around } = this.#parts;
+    const { isService, namesSignIn, notices } = this.#parts;
     let result;
     try {
-      result = await around(() => this.#acquire(ask));
+      result = await notices.during(() => this.#acquire(ask));
     } catch (error) {
       throw namesSignIn ? withLoginHint(error, this.#line, ask.scopes) : error;
     }

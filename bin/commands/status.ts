@@ -88,7 +88,10 @@ async function readStatus(line: CommandLine, signal: AbortSignal | undefined): P
   let problem: string | undefined;
   const store = await storeOf(line, {
     mayPrompt: false, // a keyring that is locked is what there is to tell
-    hold: (_what, error) => problem ??= error && messageOf(error),
+    hold: ({ what, error }) => {
+      if (error) problem ??= messageOf(error);
+      else say(what);
+    },
     signal,
   });
   const cache = store && new TokenCache(store, { clientId, environment });
