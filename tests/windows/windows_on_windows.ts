@@ -202,32 +202,29 @@ function testOn(name: string, latchkey: readonly string[]): void {
   });
 
   // cmd.exe reads a batch file in the console's code page, so letters of the path came out as others.
-  // Wine expands a percent sign of %~dp0 once more, as Windows does not.
-  const places = { "%LOCALAPPDATA%": ["Local", "R&D (100%) ^x !y"], "its own folder": ["ä R&D ^x !y"] };
-  for (const [way, parts] of Object.entries(places)) {
-    test(`is called as az by Azure's libraries, from a folder named by ${way}`, async () => {
-      const place = join(folder, ...parts, `az ${name}`), command = [...latchkey];
-      mkdirSync(place, { recursive: true });
-      if (latchkey.length === 1) copyFileSync(latchkey[0]!, command[0] = join(place, "..", `${name}.exe`));
-      const shim = await run([...command, "az-shim", "--install", place, ...ENTRA_APP]);
-      expect(shim).toMatchObject({ code: 0, stderr: expect.stringContaining("az.cmd") });
-      const [forCmd, forPowerShell] = shim.stdout.split("\n");
-      expect(forPowerShell).toBe(`$env:PATH = '${place};' + $env:PATH`);
-      expect(forCmd).toMatch(/^rem /); // an exclamation mark has no quotation in cmd.exe
-      const { SystemRoot = "C:\\Windows" } = process.env;
-      const options = { env: { PATH: `${place};${SystemRoot}\\System32`, LATCHKEY_CACHE_FILE: cache } };
-      // Without a shell's quotation marks, with them, and by @azure/identity.
-      const version = { code: 0, stdout: expect.stringContaining('"azure-cli"'), stderr: "" };
-      const cmd = `${SystemRoot}\\System32\\cmd.exe`;
-      expect(await run([cmd, "/c", "az", "version", "-o", "json"], options)).toEqual(version);
-      expect(await run([cmd, "/v:on", "/c", '"az"', "version"], { ...options, isVerbatim: true })).toEqual(version);
-      const script = join(root, "tests/windows/azure_cli_credential.mjs");
-      expect(await run([NODE, script], options)).toMatchObject({
-        code: 3,
-        stderr: expect.stringContaining("Please run 'az login' from a command prompt to authenticate"),
-      });
+  test("is called as az by Azure's libraries, from a folder below %LOCALAPPDATA%", async () => {
+    const parts = ["Local", "R&D (100%) ^x !y"];
+    const place = join(folder, ...parts, `az ${name}`), command = [...latchkey];
+    mkdirSync(place, { recursive: true });
+    if (latchkey.length === 1) copyFileSync(latchkey[0]!, command[0] = join(place, "..", `${name}.exe`));
+    const shim = await run([...command, "az-shim", "--install", place, ...ENTRA_APP]);
+    expect(shim).toMatchObject({ code: 0, stderr: expect.stringContaining("az.cmd") });
+    const [forCmd, forPowerShell] = shim.stdout.split("\n");
+    expect(forPowerShell).toBe(`$env:PATH = '${place};' + $env:PATH`);
+    expect(forCmd).toMatch(/^rem /); // an exclamation mark has no quotation in cmd.exe
+    const { SystemRoot = "C:\\Windows" } = process.env;
+    const options = { env: { PATH: `${place};${SystemRoot}\\System32`, LATCHKEY_CACHE_FILE: cache } };
+    // Without a shell's quotation marks, with them, and by @azure/identity.
+    const version = { code: 0, stdout: expect.stringContaining('"azure-cli"'), stderr: "" };
+    const cmd = `${SystemRoot}\\System32\\cmd.exe`;
+    expect(await run([cmd, "/c", "az", "version", "-o", "json"], options)).toEqual(version);
+    expect(await run([cmd, "/v:on", "/c", '"az"', "version"], { ...options, isVerbatim: true })).toEqual(version);
+    const script = join(root, "tests/windows/azure_cli_credential.mjs");
+    expect(await run([NODE, script], options)).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining("Please run 'az login' from a command prompt to authenticate"),
     });
-  }
+  });
 
   // It ended in missing_dependency, although nobody had asked for the broker.
   test("goes on without MSALRuntime unless a broker is required", async () => {

@@ -65,7 +65,7 @@ async function installShim(line: CommandLine): Promise<void> {
   }
   await requireClosedPlace(path);
   const words = [...stored, "--"];
-  const text = isWindows ? batchText(words, { folder: place, readEnvironment }) : shimText(words);
+  const text = isWindows ? batchText(words, readEnvironment) : shimText(words);
   await placeFile(path, text, PROGRAM_MODE);
   warnIfCopied(stored);
   const shells = isWindows ? ": for cmd.exe by the first line, for PowerShell by the second" : "";
@@ -78,13 +78,6 @@ async function isOwnProgram(path: string): Promise<boolean> {
   return (await readTextFile(path).catch(() => "")).includes(WRITTEN_BY);
 }
 
-/** Facts that a batch file is written with. */
-interface BatchPlace {
-  /** Absolute path of its folder. */
-  readonly folder: string;
-  readonly readEnvironment: (name: string) => string | undefined;
-}
-
 /** Returns the script that runs the command with its own arguments after the command's. */
 export function shimText(command: readonly string[]): string {
   return `#!/bin/sh
@@ -95,9 +88,6 @@ exec ${command.map(shellWord).join(" ")} "$@"
 
 /** Variables of folders that a user's programs can be in, the deeper ones first. */
 const FOLDER_VARIABLES = ["LOCALAPPDATA", "APPDATA", "USERPROFILE", "ProgramData", "PUBLIC"];
-/** Holds the folder of the batch file: `%~dp0` itself is the current folder if somebody calls `"az"` with quotation marks. */
-const OWN_FOLDER = "az_folder";
-const FIND_OWN_FOLDER = ["@goto run", ":folder", `@set "${OWN_FOLDER}=%~dp0"`, "@exit /b", ":run", "@call :folder"];
 
 /**
  * Returns the batch file that runs the command with its own arguments after the command's. It is ASCII, since cmd.exe reads it
@@ -105,21 +95,19 @@ const FIND_OWN_FOLDER = ["@goto run", ":folder", `@set "${OWN_FOLDER}=%~dp0"`, "
  *
  * @throws {UsageError} if a word cannot be written so.
  */
-export function batchText(command: readonly string[], place: BatchPlace): string {
-  const words = command.map((word) => batchWord(word, place));
-  const isOwnFolderUsed = words.some((word) => word.includes(`%${OWN_FOLDER}%`));
+export function batchText(command: readonly string[], readVariable: typeof readEnvironment): string {
+  const words = command.map((word) => batchWord(word, readVariable));
   return [
     `@rem ${WRITTEN_BY}`,
     "@setlocal EnableExtensions DisableDelayedExpansion",
-    ...isOwnFolderUsed ? FIND_OWN_FOLDER : [],
     `@${words.join(" ")} %*`,
     "",
   ].join("\r\n");
 }
 
-function batchWord(word: string, place: BatchPlace): string {
+function batchWord(word: string, readVariable: typeof readEnvironment): string {
   if (/["\r\n]/.test(word)) throw new UsageError(`A quotation mark has no place in ${JSON.stringify(word)}`);
-  const written = isAscii(word) ? word.replaceAll("%", "%%") : byVariable(word, place);
+  const written = isAscii(word) ? word.replaceAll("%", "%%") : byVariable(word, readVariable);
   // Programs read a backslash before a quotation mark as an escape.
   return /^[\w.\\/:@+=,-]+$/.test(written) ? written : `"${written.replace(/\\+$/, "$&$&")}"`;
 }
@@ -128,22 +116,20 @@ function isAscii(text: string): boolean {
   return /^[ -~]*$/.test(text);
 }
 
-/** Writes a word whose path begins with the value of a variable, or is near the batch file. */
-function byVariable(word: string, { folder, readEnvironment }: BatchPlace): string {
+/** Writes a word whose path begins with the value of a variable. */
+function byVariable(word: string, readVariable: typeof readEnvironment): string {
   const [, option = "", path = ""] = /^(--[\w-]+=)?(.*)$/.exec(word)!;
-  const variables = FOLDER_VARIABLES.map((name) => [name, readEnvironment(name)?.replace(/[\\/]+$/, "")] as const);
-  const found = variables.flatMap(([name, value]) => {
-    const rest = value && startsWithFolder(path, value) ? path.slice(value.length) : undefined;
-    return rest !== undefined && isAscii(rest) ? [[name, rest] as const] : [];
-  })[0];
-  if (found) return `${option}%${found[0]}%${found[1].replaceAll("%", "%%")}`;
-  const near = relativePath(folder, path);
-  if (near !== undefined && isAscii(near)) return `${option}%${OWN_FOLDER}%${near.replaceAll("%", "%%")}`;
+  for (const variable of FOLDER_VARIABLES) {
+    const folder = readVariable(variable)?.replace(/[\\/]+$/, "");
+    if (!folder || !startsWithFolder(path, folder)) continue;
+    const rest = path.slice(folder.length);
+    if (isAscii(rest)) return `${option}%${variable}%${rest.replaceAll("%", "%%")}`;
+  }
   const name = /^--([\w-]+)=$/.exec(option)?.[1];
   throw new UsageError(
     `az.cmd cannot contain ${JSON.stringify(word)}: cmd.exe reads only ASCII the same way on every computer. ` +
       (name === undefined
-        ? "Install latchkey in a folder whose path is ASCII, or az.cmd in a folder beside it"
+        ? "Install latchkey in a folder whose path is ASCII"
         : `Set ${variableOf({ name })} instead of --${name}`),
   );
 }
@@ -151,17 +137,6 @@ function byVariable(word: string, { folder, readEnvironment }: BatchPlace): stri
 function startsWithFolder(path: string, folder: string): boolean {
   const same = (text: string) => text.replaceAll("/", "\\").toLowerCase();
   return same(path.slice(0, folder.length + 1)).replace(/\\$/, "") === same(folder);
-}
-
-/** Returns a path of a drive or share relative to a folder of the same one; `undefined` for any other path. */
-function relativePath(folder: string, path: string): string | undefined {
-  if (!/^([A-Za-z]:[\\/]|\\\\)/.test(path) || /(^|[\\/])\.\.?([\\/]|$)/.test(`${folder}\\${path}`)) return undefined;
-  const from = folder.split(/[\\/]/);
-  const to = path.split(/[\\/]/);
-  const different = from.findIndex((part, index) => part.toLowerCase() !== to[index]?.toLowerCase());
-  const common = different === -1 ? from.length : different;
-  if (common < (path.startsWith("\\\\") ? 4 : 1)) return undefined; // \\server\share is four
-  return "..\\".repeat(from.length - common) + to.slice(common).join("\\");
 }
 
 /** Returns the lines that put the folder into PATH, one for each shell that the system's users have. */
