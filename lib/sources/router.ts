@@ -118,7 +118,7 @@ export class TokenRouter {
 
   /** Signs the person in: by the broker's window, else in the browser. */
   async signIn(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
-    const finding = await this.#find(query);
+    let finding = await this.#find(query);
     if (finding.state === "active") {
       try {
         const result = await this.broker.signIn(query, how);
@@ -127,6 +127,7 @@ export class TokenRouter {
         return result;
       } catch (error) {
         if (!this.#mayFallBack(error)) throw error;
+        finding = await this.#find(query);
       }
     }
     try {

@@ -442,6 +442,14 @@ describe("PublicClientApplication's reading of replies", () => {
         code: "broker_unavailable",
         hint: "Update the broker. Or, to go on without the broker, sign in: acquireTokenInteractive",
       });
+      // Where no browser opens either, the broker's failure was not told.
+      const windowless = makeApp({ openBrowser: () => false });
+      const signIn = windowless.acquireTokenInteractive({ scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE });
+      expect(await failure(signIn)).toMatchObject({
+        code: "broker_unavailable",
+        hint: expect.stringMatching(/^Update the broker\. Show the person the address/),
+        cause: expect.objectContaining({ code: "missing_dependency" }),
+      });
       const account: AccountInfo = {
         ...{ homeAccountId: "o.t", localAccountId: "o", environment: "login.microsoftonline.com", realm: "t" },
         ...{ tenantId: "t", username: "jane@contoso.com", source: "broker" },
