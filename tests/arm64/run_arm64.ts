@@ -1,7 +1,7 @@
 // npm run test:arm64 [-- [--repeat N]]: the command line for arm64 on an x64 machine, under qemu: compiled by Deno, and from its
 // sources on Deno, Bun and Node. It compiles as build/executable.ts does. The last line is the sum.
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { compileByDeno } from "../../build/executable.ts";
@@ -20,6 +20,8 @@ const LIMIT_MS = 900_000;
 const run = new TestRun({
   environment: { ...process.env, NO_COLOR: "1", [TESTED_RUNTIMES]: "arm64" },
   limitMs: LIMIT_MS,
+  // Nothing waits much under qemu, and the time limits of calls hold there, too.
+  atOnce: availableParallelism(),
 });
 const suites = run.wanted([SUITE]);
 const folder = mkdtempSync(join(tmpdir(), "latchkey-arm64-"));

@@ -73,11 +73,14 @@ export function ownRuntimePath(): RuntimePath {
   return paths.find(({ name }) => name === process.env[RUNTIME_PATH]) ?? BUN;
 }
 
-/** Several suites run in as many processes as there are processors, each suite with a global object and an environment of its own. */
+/** How many processes run suites at the same time: one more than there are processors, since suites wait for what they start. */
+export const AT_ONCE: number = availableParallelism() + 1;
+
+/** Each of several suites has a global object and an environment of its own. */
 function bunSuites(files: readonly string[], report: string): string[] {
   return [
     ...[findTool("bun"), "test", "--conditions", "latchkey-source", `--timeout=${TEST_LIMIT_MS}`],
-    ...(files.length > 1 ? [`--parallel=${availableParallelism()}`] : []),
+    ...(files.length > 1 ? [`--parallel=${AT_ONCE}`] : []),
     ...["--reporter=junit", `--reporter-outfile=${report}`, ...files],
   ];
 }

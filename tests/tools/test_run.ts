@@ -1,10 +1,10 @@
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { RUNTIME_PATH, type RuntimePath } from "../runtimes/runtime_paths.ts";
+import { AT_ONCE, RUNTIME_PATH, type RuntimePath } from "../runtimes/runtime_paths.ts";
 import { readJunitReport, type TestCase } from "./junit_report.ts";
 
 /** Suites that one process of a runtime's own test runner runs. */
@@ -23,7 +23,7 @@ export interface TestRunOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Time in milliseconds after which a batch is ended: Node does not end while a suite has left something open. @default 300,000 */
   readonly limitMs?: number;
-  /** How many batches run at the same time. @default as many as there are processors */
+  /** How many batches run at the same time. @default one more than there are processors */
   readonly atOnce?: number;
   /** Returns true for a test that may be skipped, by its group and name; it does not count. @default none may */
   readonly isExcepted?: (batch: Batch, test: string) => boolean;
@@ -85,7 +85,7 @@ export class TestRun {
 
   /** Runs batches, some at the same time, and prints what each has written. Nothing runs again because it failed. */
   async run(batches: readonly Batch[]): Promise<void> {
-    const { atOnce = availableParallelism() } = this.#options;
+    const { atOnce = AT_ONCE } = this.#options;
     using compiled = temporaryFolder();
     this.#compiled = compiled.path;
     const all = Array<readonly Batch[]>(this.#repeat).fill(batches).flat();

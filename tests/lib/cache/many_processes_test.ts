@@ -13,7 +13,7 @@ import { browsingPerson } from "../../tools/browsing_person.ts";
 import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
 
 const RUNTIMES = RUNTIME_PATHS.filter(({ client }) => client !== "dbus-next");
-const PROCESSES = 10 * RUNTIMES.length;
+const PROCESSES = 5 * RUNTIMES.length;
 
 let folder: string, provider: OidcProvider;
 
