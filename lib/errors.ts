@@ -179,8 +179,24 @@ export function isInteractionRequired(error: unknown): boolean {
   return error instanceof LatchkeyError && INTERACTION_REQUIRED_CODES.has(error.code);
 }
 
-/** Words of hints that differ between systems: Linux' and any other's, Windows', macOS'. */
-const SYSTEM_WORDS = {
+/** Words of hints that differ between systems. */
+export type SystemWord =
+  | "enrollment"
+  | "registration"
+  | "installBroker"
+  | "restartBroker"
+  | "accounts"
+  | "unlockKey"
+  | "setClock"
+  | "checkClock"
+  | "lookAtAccess"
+  | "raiseFileSize"
+  | "raiseOpenFiles"
+  | "systemName"
+  | "configFolder";
+
+/** The words on Linux and any other system, on Windows, and on macOS. */
+const SYSTEM_WORDS: Readonly<Record<SystemWord, readonly [linux: string, windows: string, macos: string]>> = {
   enrollment: ["dsreg --status and the Intune app", "dsregcmd /status and Company Portal", "Company Portal"],
   registration: [
     "in the Intune app (Company Portal); dsreg --status shows its state",
@@ -214,9 +230,8 @@ const SYSTEM_WORDS = {
   raiseOpenFiles: ["Close some, or see ulimit -n", "Close some", "Close some, or see ulimit -n"],
   systemName: ["Linux", "Windows", "macOS"],
   configFolder: ["~/.config", "%APPDATA%", "~/Library/Application Support"],
-} as const satisfies Readonly<Record<string, readonly [linux: string, windows: string, macos: string]>>;
+};
 
-export type SystemWord = keyof typeof SYSTEM_WORDS;
 /** Returns the operating system by the Web's own word, since web apps on the edge have no other. */
 function ownSystem(): string {
   const platform = globalThis.navigator?.platform ?? "";
@@ -250,7 +265,7 @@ function hintOfRemedy(remedy: Remedy): string {
  * @param words The interface's words for the library's. Of two that begin alike, the longer one is the first.
  * @param verbatim Matches what stays as it is.
  */
-export function hintInWords(hint: string, words: Readonly<Record<string, string>>, verbatim = /(?!)/): string {
+export function hintInWords(hint: string, words: Readonly<Record<string, string>>, verbatim: RegExp = /(?!)/): string {
   const escaped = Object.keys(words).map((word) => word.replaceAll(/[().]/g, "\\$&"));
   const pattern = new RegExp([verbatim.source, ...escaped].join("|"), "gs");
   return hint.replaceAll(pattern, (match) => words[match] ?? match);
@@ -260,7 +275,7 @@ export function hintInWords(hint: string, words: Readonly<Record<string, string>
 export const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
 
 /** Hint for scopes that the user has not granted. */
-export const GRANT_SCOPES = `${SIGN_IN_AGAIN} with these scopes`;
+export const GRANT_SCOPES: string = `${SIGN_IN_AGAIN} with these scopes`;
 
 /** An invalid argument, found before any I/O. The message says what to pass. */
 export class ArgumentError extends TypeError {}

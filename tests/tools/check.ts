@@ -18,6 +18,11 @@ const checks: readonly Check[] = [
   { name: "deno lint", command: [findTool("deno"), "lint", "--config=deno.json"] },
   { name: "biome lint", command: [findTool("bun"), findTool("biome"), "lint", "--error-on-warnings"] },
   { name: "tsc", command: [findTool("bun"), findTool("tsc"), "--project", "."] },
+  // A project of its own, since isolatedDeclarations excludes allowJs.
+  {
+    name: "tsc, explicit types of exports",
+    command: [findTool("bun"), findTool("tsc"), "--project", "tsconfig.declarations.json"],
+  },
   {
     name: "deno check",
     command: [findTool("deno"), "check", "--no-config", "--node-modules-dir=manual", ...publishedEntries()],
