@@ -32,7 +32,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   { suites: ["bin/commands/browser_host/browser_host_test.ts"], why: "it plays a browser on Unix' pipes" },
   { suites: ["bin/commands/doctor/device_test.ts"], test: /deviceRegistration/, why: "dsreg is Linux' program" },
   {
-    suites: ["bin/several_accounts_test.ts", "bin/commands/mcp/for_server_test.ts"],
+    suites: ["bin/commands/mcp/for_server_test.ts"],
     why: "they play a terminal with script(1)",
   },
   {
