@@ -301,7 +301,7 @@ const NUMBERS: readonly ShownNumber[] = [
   ["docs/library.md", /(\S+) s for one that the bus starts/, "lib/broker", "startMs", SECOND],
   ["docs/library.md", /(\S+) s for accounts/, "lib/broker", "accountsMs", SECOND],
   ["docs/library.md", /(\S+) s for a token/, "lib/broker", "silentMs", SECOND],
-  ["docs/mcp.md", /renews a token (\S+) minutes before/, "bin/commands/mcp", "RENEW_BEFORE_MS", MINUTE],
+  ["docs/mcp.md", /renews a token (\S+) minutes before/, "lib/token", "EXPIRY_MARGIN_MS", MINUTE],
   ["docs/mcp.md", /at most (\S+) MiB either way/, "bin/commands/mcp", "MAX_MESSAGE_BYTES", MIB],
   ["docs/mcp.md", /at most (\S+) new tokens/, "lib/oauth", "MAX_NEW_TOKENS"],
   ["SECURITY.md", /there is none for (\S+) minutes/, "bin/commands/serve", "PROMPT_PAUSE_MS", MINUTE],

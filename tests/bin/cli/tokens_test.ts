@@ -28,9 +28,16 @@ test("login asks the broker three times", async () => {
   expect(await callsOf("login")).toEqual(SILENT_TOKEN);
 });
 
+// Each token of a run was acquired with an application, and a connection to the bus, of its own.
 test("az account get-access-token --subscription makes one application, and one sequence of calls", async () => {
   const words = `az -- account get-access-token --subscription ${SUBSCRIPTION}`;
   expect(await callsOf(words, { env: { ARM_SUBSCRIPTION_ID: SUBSCRIPTION } })).toEqual(SILENT_TOKEN);
+});
+
+// It listed the subscriptions with a token of a second application.
+test("az login makes one application", async () => {
+  const calls = await callsOf("az --endpoint-resource-manager http://127.0.0.1:9 -- login --only-show-errors");
+  expect(calls.filter((member) => member === "Ping")).toHaveLength(1);
 });
 
 test("logout lists the broker's accounts once", async () => {
