@@ -152,7 +152,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   },
   {
     suites: [
-      ...["browser_host/browser_install", "browser_sign_in", "failure_report", "renewal"]
+      ...["commands/browser_host/browser_install", "browser_sign_in", "failure_report", "renewal"]
         .map((suite) => `bin/${suite}_test.ts`),
       "bin/commands/serve/serve_test.ts",
     ],
