@@ -128,6 +128,9 @@ export class Stage implements AsyncDisposable {
     return this.#folder;
   }
 
+  /** Makes one more, empty, that only this user may open. */
+  readonly newFolder = (): string => mkdtempSync(join(this.folder, "folder-"));
+
   get home(): Home {
     this.#home ??= openHome();
     return this.#home;

@@ -37,7 +37,15 @@ export function describe(name: string, define: () => void): void {
   });
 }
 
-export const beforeAll = (run: Run): void => node.before(() => run());
+/** The hooks before: Node starts those outside of groups as they are defined, without waiting for one another. */
+let earlier: Promise<unknown> = Promise.resolve();
+
+export const beforeAll = (run: Run): void =>
+  node.before(() => {
+    const done = earlier.then(run);
+    earlier = done.catch(() => {});
+    return done;
+  });
 export const afterAll = (run: Run): void => node.after(() => run());
 export const beforeEach = (run: Run): void => node.beforeEach(() => run());
 export const afterEach = (run: Run): void => node.afterEach(() => run());

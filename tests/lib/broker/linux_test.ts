@@ -1,30 +1,18 @@
 // Brokers that the bus starts when they are first called, and those that it cannot start.
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { type AccountInfo, PublicClientApplication, type PublicClientApplicationOptions } from "../../../mod.ts";
+import type { AccountInfo, PublicClientApplication, PublicClientApplicationOptions } from "../../../mod.ts";
 import { expectConnections } from "../../fakes/bus_census.ts";
 import { FAILED_STARTS } from "../../fakes/failed_starts.ts";
 import { expectHarmless } from "../../fakes/harmless_error.ts";
-import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { activatableFakeBroker, type FakeBroker, startFakeBroker } from "../../fakes/start_fake_broker.ts";
-import { CLIENT_ID, failure } from "../../fixture.ts";
+import { failure, openStage, type Stage } from "../../fixture.ts";
 
-let bus: PrivateBus;
-const apps: PublicClientApplication[] = [];
+let stage: Stage;
+beforeEach(async () => void (stage = await openStage({ bus: true })));
+afterEach(() => stage[Symbol.asyncDispose]());
 
-beforeEach(async () => {
-  bus = await startPrivateBus();
-  process.env.DBUS_SESSION_BUS_ADDRESS = bus.address;
-});
-afterEach(async () => {
-  for (const app of apps.splice(0)) app.close();
-  await bus.stop();
-});
-
-function makeApp(options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication {
-  const app = new PublicClientApplication({ clientId: CLIENT_ID, enableBrokerOnLinux: true, ...options });
-  apps.push(app);
-  return app;
-}
+const makeApp = (options: Partial<PublicClientApplicationOptions> = {}): PublicClientApplication =>
+  stage.makeApp({ enableBrokerOnLinux: true, ...options });
 
 const JANE: AccountInfo = {
   ...{ homeAccountId: "o.t", localAccountId: "o", environment: "login.microsoftonline.com", tenantId: "t", realm: "t" },
@@ -38,14 +26,14 @@ describe("PublicClientApplication, when the broker cannot be started", () => {
   test.each(FAILED_STARTS.map((start) => [start.name, start] as const))(
     "because it %s, says so, once, and stays without",
     async (_name, { install, isSilent, isInstalled = true, hint }) => {
-      const installed = await install(bus), lines: string[] = [];
+      const installed = await install(stage.bus), lines: string[] = [];
       const options = {
         timeLimits: isSilent ? { startMs: 300 } : {},
         logger: (level: string, message: string) => void lines.push(`${level}: ${message}`),
       };
       const app = makeApp(options), correlationId = "99999999-9999-4999-8999-999999999999";
       expect(await app.getAccounts()).toEqual([]);
-      await expectConnections(bus, 0);
+      await expectConnections(stage.bus, 0);
       const error = await failure(silently(app, { correlationId }));
       expect(error).toMatchObject({ code: isInstalled ? "broker_unavailable" : "interaction_required", correlationId });
       expectHarmless(error);
@@ -63,7 +51,7 @@ describe("PublicClientApplication, when the broker cannot be started", () => {
 
       expect((await failure(makeApp({ requireBroker: true }).getAccounts())).code).toBe("broker_unavailable");
       await installed?.kill();
-      const mended = await startFakeBroker(bus);
+      const mended = await startFakeBroker(stage.bus);
       expect((await app.brokerStatus()).state).toBe("unavailable");
       expect((await silently(makeApp())).source).toBe("broker");
       await mended.stop();
@@ -71,7 +59,7 @@ describe("PublicClientApplication, when the broker cannot be started", () => {
   );
 
   test("because it runs and takes no messages, says so in its time", async () => {
-    const broker = await startFakeBroker(bus);
+    const broker = await startFakeBroker(stage.bus);
     broker.pause();
     const error = await failure(silently(makeApp({ timeLimits: { pingMs: 50 } })));
     expect(error.code).toBe("broker_unavailable");
@@ -87,7 +75,7 @@ describe("PublicClientApplication, when the bus starts the broker", () => {
   let broker: FakeBroker;
 
   beforeEach(async () => {
-    broker = await activatableFakeBroker(bus);
+    broker = await activatableFakeBroker(stage.bus);
   });
   afterEach(() => broker.stop());
 
@@ -102,7 +90,7 @@ describe("PublicClientApplication, when the bus starts the broker", () => {
     const results = await Promise.all([app.getAccounts(), silently(app), silently(app, { scopes: ["Mail.Read"] })]);
     expect(results).toHaveLength(3);
     expect(await broker.calls("Ping")).toHaveLength(1);
-    await expectConnections(bus, 1);
+    await expectConnections(stage.bus, 1);
   });
 
   test("lets go at an abort while it is being started, and leaves nothing behind", async () => {
@@ -111,7 +99,7 @@ describe("PublicClientApplication, when the bus starts the broker", () => {
     const gone = silently(app, { signal: leaving.signal }).catch((error) => error);
     leaving.abort(reason);
     expect(await gone).toBe(reason);
-    await expectConnections(bus, 0);
+    await expectConnections(stage.bus, 0);
     expect((await silently(app)).source).toBe("broker");
   });
 
@@ -151,11 +139,11 @@ describe("PublicClientApplication, when the bus starts the broker", () => {
     const app = makeApp();
     await app.getAccounts();
     await broker.kill();
-    await bus.addService("com.microsoft.identity.broker1", ["/bin/false"]);
+    await stage.bus.addService("com.microsoft.identity.broker1", ["/bin/false"]);
     const error = await failure(silently(app));
     expect(error.code).toBe("broker_unavailable");
     expectHarmless(error);
-    broker = await activatableFakeBroker(bus);
+    broker = await activatableFakeBroker(stage.bus);
     expect((await silently(app)).source).toBe("broker");
   });
 });

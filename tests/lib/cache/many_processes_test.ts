@@ -1,30 +1,19 @@
 // Processes of all runtimes that read, renew and write one cache at the same time, with a real OpenID provider.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import process from "node:process";
 import { type CacheStore, fileStore, plaintextStore, PublicClientApplication } from "../../../mod.ts";
 import { RUNTIME_PATHS } from "../../runtimes/runtime_paths.ts";
 import { browsingPerson } from "../../tools/browsing_person.ts";
-import { type OidcProvider, startOidcProvider } from "../../tools/start_oidc_provider.ts";
+import { useStage } from "../../fixture.ts";
 
 const RUNTIMES = RUNTIME_PATHS.filter(({ client }) => client !== "dbus-next");
 const PROCESSES = 5 * RUNTIMES.length;
 
-let folder: string, provider: OidcProvider;
-
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "latchkey-many-"));
-  provider = await startOidcProvider();
-});
-afterAll(async () => {
-  await provider[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true });
-});
+const stage = useStage({ provider: true });
 
 const STORES: Readonly<Record<string, (place: string) => CacheStore>> = {
   file: (place) => fileStore({ folder: place, keyLocation: "file" }),
@@ -33,8 +22,8 @@ const STORES: Readonly<Record<string, (place: string) => CacheStore>> = {
 
 for (const [kind, makeStore] of Object.entries(STORES)) {
   test(`${PROCESSES} processes with the ${kind} store send one renewal, and lose nothing`, async () => {
-    const { clientId, url: authority, grants } = provider,
-      place = join(folder, kind, "cache"),
+    const { clientId, url: authority, grants } = stage.provider,
+      place = join(stage.folder, kind, "cache"),
       store = makeStore(place);
     const app = new PublicClientApplication({
       ...{ clientId, authority, cache: store },

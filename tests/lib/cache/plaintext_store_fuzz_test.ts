@@ -1,15 +1,14 @@
 // The plaintext file with anything in it.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import * as fc from "fast-check";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type AccountInfo, idKey } from "../../../lib/account.ts";
 import { plaintextStore } from "../../../lib/cache/file_store.ts";
 import { accountsIn } from "../../../lib/cache/lookup.ts";
 import { CacheDocument } from "../../../lib/cache/schema.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
-import { failure } from "../../fixture.ts";
+import { failure, useStage } from "../../fixture.ts";
 import { FUZZ_TIMEOUT_MS, fuzzing } from "../../tools/fuzz.ts";
 import { anyBytes, jsonDocument } from "./hostile_documents.ts";
 import { APP, HOST, jane, john, NOW, reply } from "./sample_replies.ts";
@@ -17,16 +16,11 @@ import { APP, HOST, jane, john, NOW, reply } from "./sample_replies.ts";
 type Sections = Record<string, Record<string, { readonly home_account_id?: unknown } | null>>;
 
 const APPMETADATA = `appmetadata-${HOST}-${APP}`;
-let top: string, count = 0;
-
-beforeAll(() => {
-  top = mkdtempSync(join(tmpdir(), "latchkey-fuzz-"));
-});
-afterAll(() => rmSync(top, { recursive: true }));
+const stage = useStage();
 
 /** A file that nobody is writing any more, in a folder of its own, and a cache over it. */
 function fileOf(bytes: Uint8Array) {
-  const folder = mkdtempSync(join(top, `${++count}-`)), path = join(folder, "tokens.json"), log: string[] = [];
+  const folder = stage.newFolder(), path = join(folder, "tokens.json"), log: string[] = [];
   writeFileSync(path, bytes, { mode: 0o600 });
   utimesSync(path, 1_000_000_000, 1_000_000_000);
   const cache = new TokenCache(plaintextStore(path), {

@@ -1,13 +1,11 @@
 // cachePluginStore with MSAL for Node and plugins of its own: both have one cache through them. The network is played here.
 import { DistributedCachePlugin, type ICachePlugin, PublicClientApplication } from "@azure/msal-node";
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type CachePlugin, cachePluginStore } from "../../../lib/cache/plugin_store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
-import { expectNoSecret, failure } from "../../fixture.ts";
+import { expectNoSecret, failure, useStage } from "../../fixture.ts";
 import { MSAL_NODE_EXTENSIONS } from "../../tools/find_tool.js";
 import { APP, CONTOSO, HOST, idToken, jane, john, reply } from "./sample_replies.ts";
 
@@ -15,9 +13,8 @@ const AUTHORITY = `https://${HOST}/${CONTOSO}`;
 const SCOPES = ["User.Read"];
 const HOUR_MS = 3_600_000;
 
-let folder: string, count = 0;
-beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "latchkey-plugins-"))));
-afterAll(() => rm(folder, { recursive: true }));
+const stage = useStage();
+let count = 0;
 
 /** Plugins that are not one object in two programs: each call makes one more over the same place. */
 const PLUGINS: Readonly<Record<string, () => Promise<() => Promise<ICachePlugin>>>> = {
@@ -41,7 +38,7 @@ const PLUGINS: Readonly<Record<string, () => Promise<() => Promise<ICachePlugin>
       load("FilePersistence"),
       load("PersistenceCachePlugin"),
     ]);
-    const path = join(folder, `cache-${++count}.json`);
+    const path = join(stage.folder, `cache-${++count}.json`);
     return async () => new PersistenceCachePlugin(await FilePersistence.create(path));
   },
 };

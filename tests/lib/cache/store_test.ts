@@ -1,20 +1,15 @@
 // What every store on this machine promises, held against each of them.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { fileStore, plaintextStore } from "../../../lib/cache/file_store.ts";
 import { type CachePlugin, cachePluginStore } from "../../../lib/cache/plugin_store.ts";
 import { type CacheStore, memoryStore } from "../../../lib/cache/store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
 import { APP, HOST, jane, john, MINUTE, NOW, reply } from "./sample_replies.ts";
+import { useStage } from "../../fixture.ts";
 
-let folder: string, count = 0;
-
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "latchkey-stores-"));
-});
-afterAll(() => rm(folder, { recursive: true }));
+const stage = useStage();
+let count = 0;
 
 /** A store, and another object that keeps things in the same place. */
 interface Pair {
@@ -28,11 +23,11 @@ const STORES: Readonly<Record<string, () => Pair>> = {
     return { store, other: store };
   },
   fileStore: () => {
-    const options = { folder: join(folder, `files-${++count}`), keyLocation: "file" } as const;
+    const options = { folder: join(stage.folder, `files-${++count}`), keyLocation: "file" } as const;
     return { store: fileStore(options), other: fileStore(options) };
   },
   plaintextStore: () => {
-    const path = join(folder, `plain-${++count}`, "tokens.json");
+    const path = join(stage.folder, `plain-${++count}`, "tokens.json");
     return { store: plaintextStore(path), other: plaintextStore(path) };
   },
   cachePluginStore: () => {

@@ -4,37 +4,25 @@ import { BUS_DAEMON, DBusError, type DBusValue, type SessionBus, type Signal } f
 import { openSessionBus } from "../../../lib/dbus/open.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { ECHO, ECHO_NAME, startEchoPeer } from "../../fakes/echo_peer.ts";
-import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
+import { rejection, useStage } from "../../fixture.ts";
 
-let daemon: PrivateBus;
+const stage = useStage({ bus: true });
 let peer: { stop(): void };
 let bus: SessionBus;
 
 beforeAll(async () => {
-  daemon = await startPrivateBus();
-  process.env.DBUS_SESSION_BUS_ADDRESS = daemon.address;
-  peer = await startEchoPeer(daemon.address);
+  peer = await startEchoPeer(stage.bus.address);
   bus = await openSessionBus();
 });
 
-afterAll(async () => {
+afterAll(() => {
   bus.close();
   peer.stop();
-  await daemon.stop();
 });
-
-async function failure(promise: Promise<unknown>): Promise<unknown> {
-  try {
-    await promise;
-  } catch (error) {
-    return error;
-  }
-  throw new Error("it did not fail");
-}
 
 const variant = (signature: string, value: DBusValue) => ({ signature, value });
 
-/** Connections of the daemon, but the asking one: what a client leaves behind shows here. */
+/** Connections of the bus, but the asking one: what a client leaves behind shows here. */
 async function connections(): Promise<number> {
   const [names] = await bus.call({ ...BUS_DAEMON, member: "ListNames" });
   return (names as string[]).filter((name) => name.startsWith(":")).length;
@@ -112,7 +100,7 @@ describe("SessionBus.call", () => {
     ["(s", [["a"]]],
   ];
   test.each(misfits)("refuses arguments that do not fit %s: %p", async (signature, body) => {
-    expect(await failure(bus.call({ ...ECHO, member: "Echo", signature, body }))).toBeInstanceOf(TypeError);
+    expect(await rejection(bus.call({ ...ECHO, member: "Echo", signature, body }))).toBeInstanceOf(TypeError);
     expect(await bus.call({ ...ECHO, member: "Echo", signature: "s", body: ["still well"] })).toEqual(["still well"]);
   });
 
@@ -121,7 +109,7 @@ describe("SessionBus.call", () => {
   });
 
   test("keeps an error's name and text", async () => {
-    const error = await failure(
+    const error = await rejection(
       bus.call({ ...ECHO, member: "Fail", signature: "ss", body: ["com.contoso.Error.Own", "no, thanks"] }),
     );
     expect(error).toBeInstanceOf(DBusError);
@@ -129,12 +117,12 @@ describe("SessionBus.call", () => {
   });
 
   test("tells a name that nobody owns", async () => {
-    const error = await failure(bus.call({ ...ECHO, destination: "com.example.Nobody", member: "Echo" }));
+    const error = await rejection(bus.call({ ...ECHO, destination: "com.example.Nobody", member: "Echo" }));
     expect(error).toMatchObject({ errorName: "org.freedesktop.DBus.Error.ServiceUnknown" });
   });
 
   test("gives up after the time limit, and the next call works", async () => {
-    const error = await failure(bus.call({ ...ECHO, member: "Hang" }, { timeoutMs: 30 }));
+    const error = await rejection(bus.call({ ...ECHO, member: "Hang" }, { timeoutMs: 30 }));
     expect(error).toBeInstanceOf(LatchkeyError);
     expect(error).toMatchObject({ code: "timed_out" });
     expect(await bus.call({ ...ECHO, member: "Echo" })).toEqual([]);
@@ -142,15 +130,15 @@ describe("SessionBus.call", () => {
 
   test("rethrows the reason of an abort, whatever the peer does", async () => {
     const reason = new Error("enough"), controller = new AbortController();
-    const call = failure(bus.call({ ...ECHO, member: "Hang" }, { signal: controller.signal }));
+    const call = rejection(bus.call({ ...ECHO, member: "Hang" }, { signal: controller.signal }));
     controller.abort(reason);
     expect(await call).toBe(reason);
-    expect(await failure(bus.call({ ...ECHO, member: "Echo" }, { signal: controller.signal }))).toBe(reason);
+    expect(await rejection(bus.call({ ...ECHO, member: "Echo" }, { signal: controller.signal }))).toBe(reason);
   });
 
   test("answers others while one call waits", async () => {
     const controller = new AbortController();
-    const waiting = failure(bus.call({ ...ECHO, member: "Hang" }, { signal: controller.signal }));
+    const waiting = rejection(bus.call({ ...ECHO, member: "Hang" }, { signal: controller.signal }));
     const texts = Array.from({ length: 200 }, (_, index) => `call ${index}`);
     const echo = async (text: string) => (await bus.call({ ...ECHO, member: "Echo", signature: "s", body: [text] }))[0];
     expect(await Promise.all(texts.map(echo))).toEqual(texts);
@@ -160,12 +148,12 @@ describe("SessionBus.call", () => {
 
   test("does not wait for a daemon that hangs", async () => {
     const fresh = await openSessionBus();
-    daemon.pause();
+    stage.bus.pause();
     try {
-      const error = await failure(fresh.call({ ...BUS_DAEMON, member: "GetId" }, { timeoutMs: 50 }));
+      const error = await rejection(fresh.call({ ...BUS_DAEMON, member: "GetId" }, { timeoutMs: 50 }));
       expect(error).toMatchObject({ code: "timed_out" });
     } finally {
-      daemon.resume();
+      stage.bus.resume();
     }
     expect((await fresh.call({ ...BUS_DAEMON, member: "GetId" })).length).toBe(1);
     fresh.close();
@@ -213,9 +201,9 @@ describe("SessionBus.subscribe", () => {
       sender: BUS_DAEMON.destination,
       arg0: "com.example.Later",
     });
-    const other = await startEchoPeer(daemon.address);
+    const other = await startEchoPeer(stage.bus.address);
     const { sessionBus } = await import("dbus-next");
-    const owner = sessionBus({ busAddress: daemon.address });
+    const owner = sessionBus({ busAddress: stage.bus.address });
     await owner.requestName("com.example.Later", 0);
     expect((await signals.next()).body[0]).toBe("com.example.Later");
     owner.disconnect();
@@ -248,7 +236,7 @@ describe("SessionBus.subscribe", () => {
   test("deafens no other when it is abandoned or refused", async () => {
     const match = { interface: ECHO.interface, member: "Shared" }, signals = await listen(match);
     const gone = AbortSignal.abort(new Error("bye"));
-    expect(await failure(bus.subscribe(match, () => {}, { signal: gone }))).toMatchObject({ message: "bye" });
+    expect(await rejection(bus.subscribe(match, () => {}, { signal: gone }))).toMatchObject({ message: "bye" });
     await emit("Shared");
     expect((await signals.next()).member).toBe("Shared");
     signals.stop();
@@ -257,17 +245,17 @@ describe("SessionBus.subscribe", () => {
   test("leaves no rule behind when it is abandoned", async () => {
     const heard: Signal[] = [], leaving = new AbortController();
     const match = { interface: ECHO.interface, member: "Left" };
-    daemon.pause(); // or its answer may be there at once
+    stage.bus.pause(); // or its answer may be there at once
     const abandoned = bus.subscribe(match, (signal) => void heard.push(signal), { signal: leaving.signal });
     leaving.abort(new Error("bye"));
-    expect(await failure(abandoned)).toMatchObject({ message: "bye" });
-    daemon.resume();
+    expect(await rejection(abandoned)).toMatchObject({ message: "bye" });
+    stage.bus.resume();
     await emit("Left");
     expect(heard).toEqual([]);
   });
 
   test("refuses a match rule as the bus does", async () => {
-    expect(await failure(bus.subscribe({ sender: "no name" }, () => {}))).toBeInstanceOf(DBusError);
+    expect(await rejection(bus.subscribe({ sender: "no name" }, () => {}))).toBeInstanceOf(DBusError);
   });
 });
 
@@ -275,27 +263,27 @@ describe("SessionBus", () => {
   test("connects anew after the daemon restarted, subscriptions included", async () => {
     const heard = Promise.withResolvers<Signal>();
     const subscription = await bus.subscribe({ member: "NameOwnerChanged", arg0: ECHO_NAME }, heard.resolve);
-    const waiting = failure(bus.call({ ...ECHO, member: "Hang" }));
-    await daemon.restart();
+    const waiting = rejection(bus.call({ ...ECHO, member: "Hang" }));
+    await stage.bus.restart();
     expect(await waiting).toMatchObject({ errorName: "org.freedesktop.DBus.Error.Disconnected" });
     expect((await bus.call({ ...BUS_DAEMON, member: "GetId" })).length).toBe(1);
-    peer = await startEchoPeer(daemon.address);
+    peer = await startEchoPeer(stage.bus.address);
     expect((await heard.promise).body[0]).toBe(ECHO_NAME);
     subscription[Symbol.dispose]();
   });
 
   test("says so when no daemon is there, and works again when one is", async () => {
     const address = process.env.DBUS_SESSION_BUS_ADDRESS;
-    process.env.DBUS_SESSION_BUS_ADDRESS = `unix:path=${daemon.directory}/nobody`;
+    process.env.DBUS_SESSION_BUS_ADDRESS = `unix:path=${stage.bus.directory}/nobody`;
     const lonely = await openSessionBus();
-    expect(await failure(lonely.call({ ...BUS_DAEMON, member: "GetId" }))).toBeInstanceOf(DBusError);
+    expect(await rejection(lonely.call({ ...BUS_DAEMON, member: "GetId" }))).toBeInstanceOf(DBusError);
     lonely.close();
     process.env.DBUS_SESSION_BUS_ADDRESS = address;
   });
 
   test("fails calls under way when it is closed", async () => {
     const fresh = await openSessionBus();
-    const call = failure(fresh.call({ ...ECHO, member: "Hang" }));
+    const call = rejection(fresh.call({ ...ECHO, member: "Hang" }));
     fresh.close();
     expect(await call).toMatchObject({ errorName: "org.freedesktop.DBus.Error.Disconnected" });
   });
@@ -303,7 +291,7 @@ describe("SessionBus", () => {
   test("makes no call after it was closed", async () => {
     const fresh = await openSessionBus();
     fresh.close();
-    expect(await failure(fresh.call({ ...ECHO, member: "Echo" }))).toMatchObject({
+    expect(await rejection(fresh.call({ ...ECHO, member: "Echo" }))).toMatchObject({
       errorName: "org.freedesktop.DBus.Error.Disconnected",
     });
   });
@@ -312,7 +300,7 @@ describe("SessionBus", () => {
     const before = await connections();
     for (let round = 0; round < 20; round++) {
       const fresh = await openSessionBus();
-      const abandoned = failure(fresh.call({ ...ECHO, member: "Hang" }, { timeoutMs: 1 }));
+      const abandoned = rejection(fresh.call({ ...ECHO, member: "Hang" }, { timeoutMs: 1 }));
       await fresh.call({ ...ECHO, member: "Echo" });
       await abandoned;
       fresh.close();
@@ -321,7 +309,7 @@ describe("SessionBus", () => {
   });
 
   test("finds the bus by XDG_RUNTIME_DIR when there is no address", async () => {
-    const { address, directory } = daemon;
+    const { address, directory } = stage.bus;
     delete process.env.DBUS_SESSION_BUS_ADDRESS;
     expect(address).toContain(`unix:path=${directory}/bus`);
     process.env.XDG_RUNTIME_DIR = directory;
@@ -329,7 +317,7 @@ describe("SessionBus", () => {
     expect((await fresh.call({ ...BUS_DAEMON, member: "GetId" })).length).toBe(1);
     fresh.close();
     delete process.env.XDG_RUNTIME_DIR;
-    expect(await failure(openSessionBus())).toMatchObject({ errorName: "org.freedesktop.DBus.Error.NoServer" });
+    expect(await rejection(openSessionBus())).toMatchObject({ errorName: "org.freedesktop.DBus.Error.NoServer" });
     process.env.DBUS_SESSION_BUS_ADDRESS = address;
   });
 });

@@ -10,30 +10,25 @@ import { promisify } from "node:util";
 import { BUS_DAEMON, DBusError, type DBusValue, type SessionBus, type Signal } from "../../../lib/dbus/bus.ts";
 import { openSessionBus } from "../../../lib/dbus/open.ts";
 import { ECHO, startEchoPeer } from "../../fakes/echo_peer.ts";
-import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
+import { useStage } from "../../fixture.ts";
 
 const GET_ID = { ...BUS_DAEMON, member: "GetId" };
 
-let daemon: PrivateBus;
+const stage = useStage({ bus: true });
 let peer: { stop(): void };
 const opened: SessionBus[] = [];
 
 beforeAll(async () => {
-  daemon = await startPrivateBus();
-  process.env.DBUS_SESSION_BUS_ADDRESS = daemon.address;
   delete process.env.DISPLAY; // or libdbus starts a bus of its own for `autolaunch:`
-  peer = await startEchoPeer(daemon.address);
+  peer = await startEchoPeer(stage.bus.address);
 });
 
 afterEach(() => {
   for (const bus of opened.splice(0)) bus.close();
 });
 
-afterAll(async () => {
-  peer.stop();
-  await daemon.stop();
-});
+afterAll(() => peer.stop());
 
 /** A bus that is closed after the test. */
 async function openBus(): Promise<SessionBus> {
@@ -49,7 +44,7 @@ async function callAt(address: string, timeoutMs?: number): Promise<readonly DBu
     const bus = await openBus();
     return await bus.call(GET_ID, { timeoutMs });
   } finally {
-    process.env.DBUS_SESSION_BUS_ADDRESS = daemon.address;
+    process.env.DBUS_SESSION_BUS_ADDRESS = stage.bus.address;
   }
 }
 
@@ -81,15 +76,17 @@ describe("openSessionBus()", () => {
   });
 
   test("runs no program that an address names", async () => {
-    const file = join(daemon.directory, "touched");
+    const file = join(stage.bus.directory, "touched");
     const error = await callAt(`unixexec:path=/usr/bin/touch,argv1=${file}`).catch((error) => error);
     expect(error).toMatchObject({ errorName: "org.freedesktop.DBus.Error.BadAddress" });
     expect(existsSync(file)).toBe(false);
   });
 
   test("tries one address after the other", async () => {
-    expect(await callAt(`unix:path=/nobody,guid=0123;${daemon.address}`)).toHaveLength(1);
-    expect(await callAt(`unix:path=${daemon.directory.replaceAll("/", "%2f")}/bus;unix:path=/nobody`)).toHaveLength(1);
+    expect(await callAt(`unix:path=/nobody,guid=0123;${stage.bus.address}`)).toHaveLength(1);
+    expect(await callAt(`unix:path=${stage.bus.directory.replaceAll("/", "%2f")}/bus;unix:path=/nobody`)).toHaveLength(
+      1,
+    );
   });
 });
 
@@ -97,7 +94,7 @@ describe("SessionBus at a socket where no bus is", () => {
   let server: Server, address: string, answer: (socket: Socket) => void;
 
   beforeAll(async () => {
-    const path = join(daemon.directory, "impostor");
+    const path = join(stage.bus.directory, "impostor");
     server = createServer((socket) => {
       socket.on("error", () => {});
       answer(socket);
@@ -137,14 +134,14 @@ describe("SessionBus at a socket where no bus is", () => {
 const describeSockets = ownRuntimePath().client === "libdbus" ? () => {} : describe;
 describeSockets("SessionBus on a socket of the runtime's own", () => {
   test("tries the next address where the first one lets us in and hangs up", async () => {
-    const path = join(daemon.directory, "stale"), server = createServer((socket) => socket.destroy()).listen(path);
+    const path = join(stage.bus.directory, "stale"), server = createServer((socket) => socket.destroy()).listen(path);
     await once(server, "listening");
-    expect(await callAt(`unix:path=${path};${daemon.address}`, 5_000)).toHaveLength(1);
+    expect(await callAt(`unix:path=${path};${stage.bus.address}`, 5_000)).toHaveLength(1);
     server.close();
   });
 
   test("reads an authentication that comes byte by byte", async () => {
-    const path = join(daemon.directory, "slow"), [, target = ""] = /path=([^,;]+)/.exec(daemon.address) ?? [];
+    const path = join(stage.bus.directory, "slow"), [, target = ""] = /path=([^,;]+)/.exec(stage.bus.address) ?? [];
     const server = createServer((socket) => {
       const bus = createConnection(target);
       socket.on("data", (piece) => bus.write(piece)).on("close", () => bus.destroy());
@@ -202,7 +199,7 @@ describe("SessionBus with peers of all kinds", () => {
 
   test("starts a service when it may, and not when it may not", async () => {
     const destination = "com.example.Broken", call = { ...ECHO, destination, member: "Echo" };
-    await daemon.addService(destination, ["/bin/false"]);
+    await stage.bus.addService(destination, ["/bin/false"]);
     const bus = await openBus();
     const [started, notStarted] = await Promise.all(
       [{}, { autoStart: false }].map((more) => bus.call({ ...call, ...more }).catch((error) => error)),
@@ -230,11 +227,11 @@ describe("a program that uses the session bus", () => {
   test.each([["time limit", "timed_out"], ["abort at once", "aborted"]])(
     "ends by itself after a call that ended by %s while the daemon hangs",
     async (how, outcome) => {
-      daemon.pause();
+      stage.bus.pause();
       try {
         expect(await run(how)).toBe(`${outcome}\n`);
       } finally {
-        daemon.resume();
+        stage.bus.resume();
       }
     },
   );

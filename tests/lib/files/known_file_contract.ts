@@ -1,21 +1,15 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readKnownFile, replacePrivateFile } from "../../../lib/files/private_files.ts";
-import { failure } from "../../fixture.ts";
+import { failure, useStage } from "../../fixture.ts";
 
 const OLD = 1_000_000_000, NEW = 1_000_000_001;
-let folder: string, count = 0;
-
-beforeAll(() => {
-  folder = fs.mkdtempSync(join(tmpdir(), "known-"));
-});
-afterAll(() => fs.rmSync(folder, { recursive: true }));
+const stage = useStage();
 
 /** A file whose last change was then, in seconds since 1970. */
 function newFile(text: string, changed = OLD): string {
-  const path = join(folder, `file-${++count}`);
+  const path = join(stage.newFolder(), "file");
   fs.writeFileSync(path, text, { mode: 0o600 });
   fs.utimesSync(path, changed, changed);
   return path;
@@ -73,7 +67,7 @@ describe("readKnownFile()", () => {
     const path = newFile("one"), known = await readKnownFile(path, undefined);
     fs.rmSync(path);
     expect(await readKnownFile(path, known)).toBeUndefined();
-    expect(await readKnownFile(join(folder, "missing", "file"), known)).toBeUndefined();
+    expect(await readKnownFile(join(stage.folder, "missing", "file"), known)).toBeUndefined();
   });
 
   test("refuses a known file that others can write by now", async () => {
@@ -90,7 +84,7 @@ describe("readKnownFile()", () => {
 
 describe("replacePrivateFile()", () => {
   test("leaves a file as it is when `beforeRenaming` throws, and rethrows that", async () => {
-    const path = newFile("one"), before = fs.readdirSync(folder), seen: string[] = [];
+    const path = newFile("one"), before = fs.readdirSync(join(path, "..")), seen: string[] = [];
     const beforeRenaming = () => {
       seen.push(fs.readFileSync(path, "utf8"));
       throw new SyntaxError("not now");
@@ -98,6 +92,6 @@ describe("replacePrivateFile()", () => {
     await expect(replacePrivateFile(path, new TextEncoder().encode("two"), { beforeRenaming })).rejects.toThrow(
       "not now",
     );
-    expect([seen, fs.readFileSync(path, "utf8"), fs.readdirSync(folder)]).toEqual([["one"], "one", before]);
+    expect([seen, fs.readFileSync(path, "utf8"), fs.readdirSync(join(path, ".."))]).toEqual([["one"], "one", before]);
   });
 });

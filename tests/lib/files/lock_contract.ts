@@ -1,9 +1,9 @@
 // Locks, held by real programs and left behind by ones that were killed.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import * as fs from "node:fs";
-import { hostname, tmpdir } from "node:os";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
@@ -19,7 +19,7 @@ import {
   writeLockText,
 } from "../../../lib/files/lock.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
-import { failure, rejection } from "../../fixture.ts";
+import { failure, rejection, useStage } from "../../fixture.ts";
 import { fastClock } from "../../tools/test_clocks.ts";
 import { FULL_DISK, READ_ONLY_DISK } from "../../tools/worn_disk.ts";
 
@@ -36,24 +36,15 @@ const OWN_TEXT = `${process.pid} latchkey ${HERE} start=${startOf(process.pid)}`
 /** A number that no process has: Linux gives none beyond 4,194,304. */
 const NOBODY = 2_147_483_646;
 const children: ChildProcess[] = [];
-let top: string;
-let count = 0;
-
-beforeAll(() => {
-  top = fs.mkdtempSync(join(tmpdir(), "lock-"));
-});
+const stage = useStage();
 
 afterEach(() => {
   for (const child of children.splice(0)) child.kill("SIGKILL");
 });
 
-afterAll(() => fs.rmSync(top, { recursive: true }));
-
 /** The path of a lock in a folder of its own. */
 function newLock(): string {
-  const folder = join(top, `folder-${count++}`);
-  fs.mkdirSync(folder, { mode: 0o700 });
-  return join(folder, "tokens.lockfile");
+  return join(stage.newFolder(), "tokens.lockfile");
 }
 
 /** A lock that somebody made some time ago. */

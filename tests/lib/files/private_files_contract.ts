@@ -1,5 +1,5 @@
 // Private files: real ones, of a folder of their own, and programs that are killed while they write.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import * as fs from "node:fs";
@@ -17,28 +17,14 @@ import {
   setAsideFile,
 } from "../../../lib/files/private_files.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
-import { failure, rejection } from "../../fixture.ts";
+import { failure, rejection, useStage } from "../../fixture.ts";
 import { FULL_DISK, READ_ONLY_DISK, type WornDisk } from "../../tools/worn_disk.ts";
 
 const isRoot = process.getuid?.() === 0;
 const program = [...ownRuntimePath().program(), fileURLToPath(new URL("file_program.ts", import.meta.url))];
 const encoder = new TextEncoder();
 const ELSEWHERE = "Choose a file in a folder of your own";
-let top: string;
-let count = 0;
-
-beforeAll(() => {
-  top = fs.mkdtempSync(join(tmpdir(), "private-"));
-});
-
-afterAll(() => fs.rmSync(top, { recursive: true }));
-
-/** A folder as it has to be. */
-function newFolder(): string {
-  const folder = join(top, `folder-${count++}`);
-  fs.mkdirSync(folder, { mode: 0o700 });
-  return folder;
-}
+const stage = useStage(), { newFolder } = stage;
 
 /** A file as it has to be, and the folder that it is in. */
 function newFile(text = "old", mode = 0o600) {
@@ -83,7 +69,7 @@ describe("readPrivateFile()", () => {
 
   test("gives nothing where no file or no folder is", async () => {
     expect(await read(join(newFolder(), "nowhere"))).toBe(undefined);
-    expect(await read(join(top, "nowhere", "nowhere", "nothing"))).toBe(undefined);
+    expect(await read(join(stage.folder, "nowhere", "nowhere", "nothing"))).toBe(undefined);
   });
 
   test("reads what others may read, and the next replacement ends that", async () => {
@@ -96,14 +82,14 @@ describe("readPrivateFile()", () => {
 
   test("takes a path in the working folder, and through a link further up", async () => {
     const { folder, path } = newFile("here"), link = join(newFolder(), "link");
-    fs.symlinkSync(top, link);
-    expect(await read(path.replace(top, link))).toBe("here");
+    fs.symlinkSync(stage.folder, link);
+    expect(await read(path.replace(stage.folder, link))).toBe("here");
     const before = process.cwd();
     try {
       process.chdir(folder);
       expect(await read("tokens")).toBe("here");
       await replace("./tokens", "there");
-      expect(await read("../" + path.slice(top.length + 1))).toBe("there");
+      expect(await read("../" + path.slice(stage.folder.length + 1))).toBe("there");
     } finally {
       process.chdir(before);
     }
@@ -268,7 +254,7 @@ describe("A path that is not safe", () => {
   test("is refused when the file is a link, be it to nowhere", async () => {
     const { folder, path } = newFile();
     for (const target of [path, "nowhere"]) {
-      const link = join(folder, `link-${count++}`);
+      const link = join(folder, `link-${crypto.randomUUID()}`);
       fs.symlinkSync(target, link);
       expect(await refusals(link)).toEqual(refused(link, "it is a symbolic link", linkHint("file")));
       expect([fs.lstatSync(link).isSymbolicLink(), textOf(path)]).toEqual([true, "old"]);
@@ -451,7 +437,7 @@ describe("listPrivateFolder()", () => {
   });
 
   test("gives none where no folder is", async () => {
-    expect(await listPrivateFolder(join(top, "nowhere"))).toEqual([]);
+    expect(await listPrivateFolder(join(stage.folder, "nowhere"))).toEqual([]);
   });
 
   test("refuses a file", async () => {

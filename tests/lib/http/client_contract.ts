@@ -13,6 +13,7 @@ import { makeFetch } from "../../../lib/http/client.ts";
 import { sendByNode } from "../../../lib/http/node.ts";
 import { type CertificateAuthority, makeCertificateAuthority } from "../../fakes/certificates.ts";
 import { type ConnectProxy, type ProxyOptions, startConnectProxy } from "../../fakes/connect_proxy.ts";
+import { rejection } from "../../fixture.ts";
 
 /** What a server got. */
 interface Received {
@@ -86,15 +87,6 @@ async function receivedBy(response: Promise<Response>): Promise<Received> {
   return await (await response).json();
 }
 
-async function failure(promise: Promise<unknown>): Promise<unknown> {
-  try {
-    await promise;
-  } catch (error) {
-    return error;
-  }
-  throw new Error("it did not fail");
-}
-
 const form = { method: "POST", body: new URLSearchParams({ code: "ä", scope: "a b" }) };
 const FORM_TEXT = "code=%C3%A4&scope=a+b";
 const trustHint = expect.stringMatching(/\b(DENO_CERT|NODE_EXTRA_CA_CERTS)\b/);
@@ -161,7 +153,7 @@ describe("makeFetch() without a proxy", () => {
   });
 
   test("tells that a certificate's issuer is not known, and what to set", async () => {
-    expect(await failure(fetchWith({})(`https://localhost:${secure}/`))).toMatchObject({
+    expect(await rejection(fetchWith({})(`https://localhost:${secure}/`))).toMatchObject({
       name: "LatchkeyError",
       code: "configuration",
       hint: trustHint,
@@ -185,32 +177,32 @@ describe("makeFetch() without a proxy", () => {
     const other = join(folder, "other.txt");
     await writeFile(other, "-----BEGIN CERTIFICATE-----\nsecret");
     for (const file of [other, join(folder, "nowhere"), folder]) {
-      const error = await failure(fetchWith({ SSL_CERT_FILE: file })(`https://localhost:${secure}/`));
+      const error = await rejection(fetchWith({ SSL_CERT_FILE: file })(`https://localhost:${secure}/`));
       expect(error).toMatchObject({ code: "configuration", hint: trustHint });
     }
   });
 
   test("tells a certificate that is out of time", async () => {
-    expect(await failure(fetchWith(trusted)(`https://localhost:${expired}/`))).toMatchObject({
+    expect(await rejection(fetchWith(trusted)(`https://localhost:${expired}/`))).toMatchObject({
       code: "configuration",
       hint: expect.stringContaining("clock"),
     });
   });
 
   test("tells a certificate of another host", async () => {
-    expect(await failure(fetchWith(trusted)(`https://127.0.0.1:${secure}/`))).toMatchObject({
+    expect(await rejection(fetchWith(trusted)(`https://127.0.0.1:${secure}/`))).toMatchObject({
       code: "configuration",
       message: expect.stringContaining("another host"),
     });
   });
 
   test("tells a server that does not speak TLS, and one that is not there", async () => {
-    expect(await failure(fetchWith({})(`https://localhost:${plain}/`))).toMatchObject({
+    expect(await rejection(fetchWith({})(`https://localhost:${plain}/`))).toMatchObject({
       ...{ code: "no_network", message: expect.stringContaining("not speak TLS") },
     });
     const server = net.createServer(), port = await listen(server);
     await new Promise((resolve) => server.close(resolve));
-    expect(await failure(fetchWith({})(`https://localhost:${port}/?code=secret`))).toMatchObject({
+    expect(await rejection(fetchWith({})(`https://localhost:${port}/?code=secret`))).toMatchObject({
       code: "no_network",
       message: "Cannot reach localhost: the connection was refused",
     });
@@ -223,7 +215,7 @@ describe("makeFetch() without a proxy", () => {
     const port = await listen(net.createServer((socket) => {
       socket.on("error", () => {}).once("data", () => socket.end(alert));
     }));
-    expect(await failure(fetchWith({})(`https://localhost:${port}/`))).toMatchObject({
+    expect(await rejection(fetchWith({})(`https://localhost:${port}/`))).toMatchObject({
       code: "no_network",
       message: expect.stringMatching(/^Cannot reach localhost: it .*neither (TLS|version) 1\.2 nor 1\.3$/),
       hint: expect.stringMatching(/^Ask the server's administrator to enable TLS 1\.2 or 1\.3/),
@@ -234,7 +226,9 @@ describe("makeFetch() without a proxy", () => {
     for (const url of [`http://localhost:${plain}/redirect`, `https://localhost:${secure}/redirect`]) {
       const response = await fetchWith(trusted)(url);
       expect(response.status).toBe(302);
-      expect(await failure(fetchWith(trusted)(url, { redirect: "error" }))).toMatchObject({ code: "invalid_response" });
+      expect(await rejection(fetchWith(trusted)(url, { redirect: "error" }))).toMatchObject({
+        code: "invalid_response",
+      });
     }
   });
 
@@ -253,8 +247,8 @@ describe("makeFetch() without a proxy", () => {
     const silent = await listen(net.createServer((socket) => void socket.on("error", () => {}))),
       reason = new Error("enough");
     for (const url of [`http://localhost:${silent}/`, `https://localhost:${silent}/`]) {
-      expect(await failure(fetchWith({})(url, { signal: AbortSignal.abort(reason) }))).toBe(reason);
-      const controller = new AbortController(), running = failure(fetchWith({})(url, { signal: controller.signal }));
+      expect(await rejection(fetchWith({})(url, { signal: AbortSignal.abort(reason) }))).toBe(reason);
+      const controller = new AbortController(), running = rejection(fetchWith({})(url, { signal: controller.signal }));
       controller.abort(reason);
       expect(await running).toBe(reason);
     }
@@ -264,7 +258,7 @@ describe("makeFetch() without a proxy", () => {
     for (const base of [`http://localhost:${plain}`, `https://localhost:${secure}`]) {
       const controller = new AbortController();
       const response = await fetchWith(trusted)(`${base}/stall`, { signal: controller.signal });
-      const read = failure(response.text());
+      const read = rejection(response.text());
       controller.abort(new Error("enough"));
       expect(await read).toBeInstanceOf(Error);
     }
@@ -329,7 +323,7 @@ describe("makeFetch() through a proxy", () => {
 
   test.each(["", "jane:wrong-secret@"])("tells that the proxy wants another password than %p", async (user) => {
     const proxy = await startProxy({ credentials: "jane:secret" });
-    const error = await failure(fetchWith({ HTTPS_PROXY: `http://${user}127.0.0.1:${proxy.port}` })(LOGIN));
+    const error = await rejection(fetchWith({ HTTPS_PROXY: `http://${user}127.0.0.1:${proxy.port}` })(LOGIN));
     expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining("HTTPS_PROXY") });
     expect(inspect(error)).not.toContain("secret");
   });
@@ -338,18 +332,18 @@ describe("makeFetch() through a proxy", () => {
     const proxy = await startProxy({ status: 503 });
     for (const user of ["", "jane:secret@"]) {
       const send = fetchWith({ HTTPS_PROXY: `http://${user}127.0.0.1:${proxy.port}` });
-      const error = await failure(send(`${LOGIN}/?code=secret`));
+      const error = await rejection(send(`${LOGIN}/?code=secret`));
       expect(error).toMatchObject({ code: "no_network", message: expect.stringContaining(`127.0.0.1:${proxy.port}`) });
       expect(inspect(error)).not.toContain("secret");
     }
     proxy.stop();
-    const error = await failure(fetchWith({ ALL_PROXY: `127.0.0.1:${proxy.port}` })(LOGIN));
+    const error = await rejection(fetchWith({ ALL_PROXY: `127.0.0.1:${proxy.port}` })(LOGIN));
     expect(error).toMatchObject({ code: "no_network", message: expect.stringContaining(`127.0.0.1:${proxy.port}`) });
   });
 
   test("tells that the issuer of a certificate inside the tunnel is not known", async () => {
     const proxy = await startProxy();
-    expect(await failure(fetchWith({ HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` })(LOGIN))).toMatchObject({
+    expect(await rejection(fetchWith({ HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` })(LOGIN))).toMatchObject({
       code: "configuration",
       hint: trustHint,
     });
@@ -360,7 +354,7 @@ describe("makeFetch() through a proxy", () => {
     const send = fetchWith({ HTTP_PROXY: `http://jane:secret@127.0.0.1:${proxy.port}` });
     expect(await (await send("http://login.contoso.com/x?y=z")).text()).toBe("by proxy");
     expect(proxy.requests).toEqual([{ line: "GET http://login.contoso.com/x?y=z", credentials: "jane:secret" }]);
-    expect(await failure(fetchWith({ HTTP_PROXY: `127.0.0.1:${proxy.port}` })("http://login.contoso.com/")))
+    expect(await rejection(fetchWith({ HTTP_PROXY: `127.0.0.1:${proxy.port}` })("http://login.contoso.com/")))
       .toMatchObject({ code: "configuration", hint: expect.stringContaining("HTTP_PROXY") });
   });
 
@@ -385,7 +379,7 @@ describe("makeFetch() through a proxy", () => {
     for (const port of [silent, proxy.port]) {
       for (const user of ["", "jane:secret@"]) {
         const controller = new AbortController(), { signal } = controller;
-        const running = failure(fetchWith({ HTTPS_PROXY: `http://${user}127.0.0.1:${port}` })(LOGIN, { signal }));
+        const running = rejection(fetchWith({ HTTPS_PROXY: `http://${user}127.0.0.1:${port}` })(LOGIN, { signal }));
         controller.abort(reason);
         expect(await running).toBe(reason);
       }

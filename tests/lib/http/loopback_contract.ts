@@ -9,6 +9,7 @@ import {
   type LoopbackRequest,
 } from "../../../lib/http/loopback.ts";
 import { exchangeAsOtherUser, showsOwners } from "../../tools/other_user.ts";
+import { rejection } from "../../fixture.ts";
 
 /** The addresses that this machine has. */
 const addresses = ["127.0.0.1"];
@@ -69,15 +70,6 @@ async function untilEnd(socket: Socket): Promise<string> {
 
 const get = (port: number, path = "/") => `GET ${path} HTTP/1.1\r\nHost: localhost:${port}\r\n\r\n`;
 const statusOf = (answer: string) => Number(/^HTTP\/1\.1 (\d{3}) /.exec(answer)?.[1]);
-
-async function failure(promise: Promise<unknown>): Promise<unknown> {
-  try {
-    await promise;
-  } catch (error) {
-    return error;
-  }
-  throw new Error("it did not fail");
-}
 
 describe("listenOnLoopback()", () => {
   test("answers on each loopback address", async () => {
@@ -217,7 +209,7 @@ describe("listenOnLoopback()", () => {
       const other = net.createServer();
       await listen(other, { host, port: 0 });
       const { port } = other.address() as AddressInfo;
-      expect(await failure(open({ port }))).toMatchObject({
+      expect(await rejection(open({ port }))).toMatchObject({
         name: "LatchkeyError",
         code: "configuration",
         message: `Cannot listen on port ${port} of the loopback interface: another program uses it`,
@@ -230,7 +222,7 @@ describe("listenOnLoopback()", () => {
 
   test("throws the reason of a signal that is aborted already", async () => {
     const reason = new Error("enough");
-    expect(await failure(open({ signal: AbortSignal.abort(reason) }))).toBe(reason);
+    expect(await rejection(open({ signal: AbortSignal.abort(reason) }))).toBe(reason);
   });
 });
 

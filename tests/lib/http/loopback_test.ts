@@ -1,10 +1,10 @@
 // What the loopback listener makes of the system's own words: whose a client is, and why ::1 is not to be had.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ownerOf, type TcpConnection } from "../../../lib/http/loopback.ts";
 import { RUNTIME_PATHS } from "../../runtimes/runtime_paths.ts";
+import { useStage } from "../../fixture.ts";
 
 const PORT = 0xc0de, CLIENT_PORT = 0x9c41;
 const V4: TcpConnection = { address: "127.0.0.1", port: CLIENT_PORT, localAddress: "127.0.0.1", localPort: PORT };
@@ -102,16 +102,12 @@ const LISTEN = `
     console.log(code, message);
   }`;
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "loopback-"));
-});
-afterAll(() => rmSync(folder, { recursive: true }));
+const stage = useStage();
 
 // Any error but EADDRINUSE was taken for a machine without IPv6, so another program could be the one that listens on ::1.
 describe.each(RUNTIME_PATHS)("listenOnLoopback() on $name", ({ program }) => {
   const listen = async (around: readonly string[]): Promise<string> => {
-    const file = join(folder, "listen.mjs");
+    const file = join(stage.folder, "listen.mjs");
     writeFileSync(file, LISTEN);
     const child = Bun.spawn([...around, ...program(), file], { stdin: "ignore", stdout: "pipe" });
     const [text] = await Promise.all([new Response(child.stdout).text(), child.exited]);

@@ -1,40 +1,26 @@
 // Servers for programs of this machine, asked over real sockets on every runtime.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import { once } from "node:events";
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { HttpService } from "../../../lib/http/server.ts";
 import { type Endpoint, type EndpointAddress, openEndpoint } from "../../../lib/http/unix_socket.ts";
+import { failure, useStage } from "../../fixture.ts";
 
 interface Line {
   readonly line: string;
 }
 
-let top: string, count = 0;
+const stage = useStage();
 const opened: Endpoint[] = [], sockets: Socket[] = [];
 
-beforeAll(() => {
-  top = mkdtempSync(join(tmpdir(), "endpoint-"));
-});
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.destroy();
   for (const endpoint of opened.splice(0)) await endpoint.close();
 });
-afterAll(() => rmSync(top, { recursive: true }));
 
-const newFolder = () => join(top, `folder-${++count}`);
+const newFolder = () => join(stage.newFolder(), "endpoint");
 const newPath = () => join(newFolder(), "socket");
 
 /** Opens one that reads a line and answers with it. */
@@ -81,15 +67,6 @@ async function untilAnswered(path: string): Promise<string> {
   }
 }
 
-async function failureOf(promise: Promise<unknown>): Promise<{ readonly code: string; readonly message: string }> {
-  try {
-    await promise;
-  } catch (error) {
-    return error as { code: string; message: string };
-  }
-  throw new Error("it did not fail");
-}
-
 describe("openEndpoint() on a Unix socket", () => {
   test("answers on a socket that nobody else can reach, and removes it", async () => {
     const path = newPath(), endpoint = await open({ path });
@@ -103,7 +80,7 @@ describe("openEndpoint() on a Unix socket", () => {
   test("refuses a path that another server listens on, and lets that one be", async () => {
     const path = newPath();
     await open({ path });
-    const { code, message } = await failureOf(open({ path }));
+    const { code, message } = await failure(open({ path }));
     expect({ code, message }).toEqual({
       code: "configuration",
       message: `Cannot listen on ${path}: another server does`,
@@ -145,7 +122,7 @@ describe("openEndpoint() on a Unix socket", () => {
     mkdirSync(join(path, ".."), { mode: 0o700 });
     prepare(path);
     const isThere = existsSync(path);
-    expect(await failureOf(open({ path }))).toMatchObject({
+    expect(await failure(open({ path }))).toMatchObject({
       code: "configuration",
       message: expect.stringMatching(message),
     });
@@ -153,8 +130,8 @@ describe("openEndpoint() on a Unix socket", () => {
   });
 
   test("refuses a path that is too long for a socket", async () => {
-    const failure = await failureOf(open({ path: join(newFolder(), "x".repeat(120)) }));
-    expect(failure).toMatchObject({ code: "configuration", message: expect.stringContaining("at most") });
+    const error = await failure(open({ path: join(newFolder(), "x".repeat(120)) }));
+    expect(error).toMatchObject({ code: "configuration", message: expect.stringContaining("at most") });
   });
 });
 
@@ -164,7 +141,7 @@ describe("openEndpoint() on a port", () => {
     const socket = connect(port, "127.0.0.1"), ended = untilEnd(socket);
     socket.write("hello\n");
     expect(await ended).toContain("hello");
-    expect(await failureOf(open({ port }))).toMatchObject({ code: "configuration" });
+    expect(await failure(open({ port }))).toMatchObject({ code: "configuration" });
   });
 });
 

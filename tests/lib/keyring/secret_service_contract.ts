@@ -7,9 +7,8 @@ import { openSessionBus } from "../../../lib/dbus/open.ts";
 import { type PromptCall, readSecret, type SecretLocation, storeSecret } from "../../../lib/keyring/secret_service.ts";
 import { type Answers, startAnsweringPeer } from "../../fakes/answering_peer.ts";
 import { type KeyringPrompter, startKeyringPrompter } from "../../fakes/keyring_prompter.ts";
-import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { addPrivateKeyring, keyringProcess, killKeyring, lockKeyring } from "../../fakes/private_keyring.ts";
-import { failure, rejection } from "../../fixture.ts";
+import { failure, openStage, rejection, type Stage } from "../../fixture.ts";
 
 const COLLECTION = "/org/freedesktop/secrets/collection/login";
 const NEW = { label: "test", attributes: { application: "latchkey", key: "one" }, text: "a secret" };
@@ -17,14 +16,13 @@ const PLACE: SecretLocation = { attributes: NEW.attributes, collection: COLLECTI
 const QUIETLY: PromptCall = { mayPrompt: false };
 const ASKING: PromptCall = { ...QUIETLY, mayPrompt: true };
 
-let daemon: PrivateBus;
+let stage: Stage;
 let bus: SessionBus;
 let prompter: KeyringPrompter | undefined;
 const peers: { stop(): void }[] = [];
 
 beforeEach(async () => {
-  daemon = await startPrivateBus();
-  process.env.DBUS_SESSION_BUS_ADDRESS = daemon.address;
+  stage = await openStage({ bus: true });
   bus = await openSessionBus();
 });
 
@@ -33,19 +31,19 @@ afterEach(async () => {
   for (const peer of peers.splice(0)) peer.stop();
   await prompter?.kill();
   prompter = undefined;
-  await daemon.stop();
+  await stage[Symbol.asyncDispose]();
 });
 
 async function startPeer(answers: Answers): Promise<void> {
-  peers.push(await startAnsweringPeer(daemon.address, ["org.freedesktop.secrets"], answers));
+  peers.push(await startAnsweringPeer(stage.bus.address, ["org.freedesktop.secrets"], answers));
 }
 
 /** A stored secret, in a keyring that is locked and whose prompt stands until it is taken away. */
 async function lockSecret(): Promise<void> {
-  prompter = await startKeyringPrompter(daemon.address, ["ignore"]);
-  await addPrivateKeyring(daemon, "unlocked", prompter.name);
+  prompter = await startKeyringPrompter(stage.bus.address, ["ignore"]);
+  await addPrivateKeyring(stage.bus, "unlocked", prompter.name);
   await storeSecret(bus, NEW, QUIETLY);
-  await lockKeyring(daemon.address);
+  await lockKeyring(stage.bus.address);
 }
 
 /** The bus, and the next call of a method that goes over it: it has reached the bus when that has answered another. */
@@ -78,14 +76,14 @@ const pingKeyring = () =>
 
 describe("storeSecret(), readSecret()", () => {
   test("store a secret and read it", async () => {
-    await addPrivateKeyring(daemon, "unlocked");
+    await addPrivateKeyring(stage.bus, "unlocked");
     expect(await readSecret(bus, PLACE, QUIETLY)).toBeUndefined();
     expect(await storeSecret(bus, NEW, QUIETLY)).toEqual(PLACE);
     expect(await readSecret(bus, PLACE, QUIETLY)).toBe("a secret");
   });
 
   test("replace a secret of the same attributes", async () => {
-    await addPrivateKeyring(daemon, "unlocked");
+    await addPrivateKeyring(stage.bus, "unlocked");
     for (const text of ["a secret", "", "x".repeat(10_000), "é"]) {
       await storeSecret(bus, { ...NEW, text }, QUIETLY);
       expect(await readSecret(bus, PLACE, QUIETLY)).toBe(text);
@@ -93,7 +91,7 @@ describe("storeSecret(), readSecret()", () => {
   });
 
   test("agree on a key a hundred times, zeros at the beginning of a secret or not", async () => {
-    await addPrivateKeyring(daemon, "unlocked");
+    await addPrivateKeyring(stage.bus, "unlocked");
     await storeSecret(bus, NEW, QUIETLY);
     for (let round = 0; round < 100; round++) expect(await readSecret(bus, PLACE, QUIETLY)).toBe("a secret");
   });
@@ -134,10 +132,10 @@ describe("readSecret()", () => {
   });
 
   test("fails when the keyring is killed while it has the call", async () => {
-    await addPrivateKeyring(daemon, "unlocked");
+    await addPrivateKeyring(stage.bus, "unlocked");
     await storeSecret(bus, NEW, QUIETLY);
     for (const member of ["OpenSession", "GetSecret"]) {
-      const pid = await keyringProcess(daemon.address), { watched, called } = watching(member);
+      const pid = await keyringProcess(stage.bus.address), { watched, called } = watching(member);
       if (member === "OpenSession") process.kill(pid, "SIGSTOP");
       const reading = rejection(readSecret(stopping(watched, member, pid), PLACE, QUIETLY));
       await called;
@@ -148,8 +146,8 @@ describe("readSecret()", () => {
   });
 
   test("ends at once when it is aborted while a keyring does not answer", async () => {
-    await addPrivateKeyring(daemon, "unlocked");
-    const pid = await keyringProcess(daemon.address);
+    await addPrivateKeyring(stage.bus, "unlocked");
+    const pid = await keyringProcess(stage.bus.address);
     process.kill(pid, "SIGSTOP");
     const { watched, called } = watching("SearchItems"),
       controller = new AbortController(),
@@ -184,10 +182,10 @@ describe("readSecret()", () => {
   });
 
   test("says that the keyring is gone when it was killed and cannot be started", async () => {
-    await addPrivateKeyring(daemon, "unlocked");
+    await addPrivateKeyring(stage.bus, "unlocked");
     await storeSecret(bus, NEW, QUIETLY);
-    await daemon.addService("org.freedesktop.secrets", ["/bin/false"]);
-    await killKeyring(daemon.address);
+    await stage.bus.addService("org.freedesktop.secrets", ["/bin/false"]);
+    await killKeyring(stage.bus.address);
     expect(await rejection(readSecret(bus, PLACE, QUIETLY))).toMatchObject({ problem: "no_service" });
   });
 
@@ -199,7 +197,7 @@ describe("readSecret()", () => {
     reading.catch(() => isEnded = true);
     const { path } = await called;
     await prompter!.next("shown");
-    const stranger = sessionBus({ busAddress: daemon.address });
+    const stranger = sessionBus({ busAddress: stage.bus.address });
     const names = await uniqueNames();
     for (const dismissed of [true, false]) {
       for (const destination of [undefined, ...names]) {
@@ -223,7 +221,7 @@ describe("readSecret()", () => {
   });
 
   test("refuses a prompt whose result is of another type", async () => {
-    const peer = sessionBus({ busAddress: daemon.address });
+    const peer = sessionBus({ busAddress: stage.bus.address });
     peer.addMethodHandler((message) => {
       const reply = (signature: string, ...body: unknown[]) =>
         peer.send(Message.newMethodReturn(message, signature, body));
@@ -282,7 +280,7 @@ describe("storeSecret()", () => {
   });
 
   test("fails when a keyring takes a secret and does not keep it", async () => {
-    await addPrivateKeyring(daemon, "unlocked");
+    await addPrivateKeyring(stage.bus, "unlocked");
     const forgetful: SessionBus = {
       client: bus.client,
       call: async (call, limits) => {

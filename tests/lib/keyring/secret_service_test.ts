@@ -12,29 +12,27 @@ import {
   readSecretService,
 } from "../../../lib/keyring/secret_service.ts";
 import { startAnsweringPeer } from "../../fakes/answering_peer.ts";
-import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
 import { addPrivateKeyring } from "../../fakes/private_keyring.ts";
-import { failure } from "../../fixture.ts";
+import { failure, openStage, type Stage } from "../../fixture.ts";
 
-let daemon: PrivateBus;
+let stage: Stage;
 let bus: SessionBus;
 
 beforeEach(async () => {
-  daemon = await startPrivateBus();
-  process.env.DBUS_SESSION_BUS_ADDRESS = daemon.address;
+  stage = await openStage({ bus: true });
   bus = await openSessionBus();
 });
 
 afterEach(async () => {
   bus.close();
-  await daemon.stop();
+  await stage[Symbol.asyncDispose]();
 });
 
 const WALLET = "/org/freedesktop/secrets/collection/kdewallet";
 
 /** A peer with these names and an open keyring. */
 const startWallet = (...names: string[]) =>
-  startAnsweringPeer(daemon.address, ["org.freedesktop.secrets", ...names], {
+  startAnsweringPeer(stage.bus.address, ["org.freedesktop.secrets", ...names], {
     ReadAlias: ["o", WALLET],
     Get: ["v", new Variant("b", false)],
   });
@@ -47,7 +45,7 @@ describe("readSecretService()", () => {
       ["empty", "no_default"],
     ] as const,
   )("finds a keyring of gnome-keyring that is %s", async (how, state) => {
-    await addPrivateKeyring(daemon, how);
+    await addPrivateKeyring(stage.bus, how);
     expect(await readSecretService(bus)).toEqual({ state, provider: "gnome-keyring", hasKdePortal: false });
   });
 
@@ -65,18 +63,18 @@ describe("readSecretService()", () => {
   );
 
   test("does not take a wallet that runs beside the keyring for it", async () => {
-    const peers = [await startWallet(), await startAnsweringPeer(daemon.address, ["org.kde.kwalletd6"], {})];
+    const peers = [await startWallet(), await startAnsweringPeer(stage.bus.address, ["org.kde.kwalletd6"], {})];
     expect((await readSecretService(bus)).provider).toBeUndefined();
     for (const peer of peers) peer.stop();
   });
 
   test("finds KDE's Secret portal, running or not", async () => {
-    await daemon.addService("org.freedesktop.impl.portal.desktop.kwallet", ["/bin/false"]);
+    await stage.bus.addService("org.freedesktop.impl.portal.desktop.kwallet", ["/bin/false"]);
     expect((await readSecretService(bus)).hasKdePortal).toBe(true);
   });
 
   test("takes what is not clearly open for locked", async () => {
-    const peer = await startAnsweringPeer(daemon.address, ["org.freedesktop.secrets"], {
+    const peer = await startAnsweringPeer(stage.bus.address, ["org.freedesktop.secrets"], {
       ReadAlias: ["o", WALLET],
       Get: ["v", new Variant("s", "false")],
     });
@@ -85,7 +83,7 @@ describe("readSecretService()", () => {
   });
 
   test("passes on what the bus says of a keyring that cannot be started", async () => {
-    await daemon.addService("org.freedesktop.secrets", ["/bin/false"]);
+    await stage.bus.addService("org.freedesktop.secrets", ["/bin/false"]);
     await expect(readSecretService(bus)).rejects.toMatchObject({ name: "DBusError" });
   });
 });

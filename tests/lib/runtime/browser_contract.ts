@@ -1,21 +1,16 @@
 // A program that stands for the browser is really started, and the surroundings are really looked at.
-import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { release, tmpdir } from "node:os";
+import { expect, test } from "bun:test";
+import { readFile, writeFile } from "node:fs/promises";
+import { release } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { openBrowser, readSessionFacts } from "../../../lib/runtime/browser.ts";
+import { useStage } from "../../fixture.ts";
 
-let folder: string;
-
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "browser-"));
-});
-
-afterAll(() => rm(folder, { recursive: true }));
+const stage = useStage();
 
 test("openBrowser() starts $BROWSER with the address as one argument", async () => {
-  const browser = join(folder, "my browser"), url = "https://login.contoso.com/?a=b&c='d'&e=$(f)";
+  const browser = join(stage.folder, "my browser"), url = "https://login.contoso.com/?a=b&c='d'&e=$(f)";
   await writeFile(browser, '#!/bin/sh\nfor word; do echo "$word"; done > "$0.out"\n', { mode: 0o755 });
   const surroundings = { ...await readSessionFacts(), variable: variables({ BROWSER: `"${browser}" --new-window` }) };
   expect(await openBrowser(url, { session: surroundings })).toBe(true);
@@ -23,7 +18,7 @@ test("openBrowser() starts $BROWSER with the address as one argument", async () 
 });
 
 test("openBrowser() says that nothing was opened", async () => {
-  const variable = variables({ BROWSER: `${join(folder, "nowhere")}:false` });
+  const variable = variables({ BROWSER: `${join(stage.folder, "nowhere")}:false` });
   expect(
     await openBrowser("https://login.contoso.com", {
       session: { system: "linux", isWsl: false, isContainer: false, variable },

@@ -1,38 +1,23 @@
 // Programs of the machine, run on every runtime. That something was killed shows at a named pipe that it held open.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { runCommand, startDetached, StartError } from "../../../lib/runtime/process.ts";
 import { findTool } from "../../tools/find_tool.js";
+import { rejection, useStage } from "../../fixture.ts";
 
-let folder: string;
+const stage = useStage();
 let count = 0;
-
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "command-"));
-});
-
-afterAll(() => rm(folder, { recursive: true }));
-
-async function failure(promise: Promise<unknown>): Promise<unknown> {
-  try {
-    await promise;
-  } catch (error) {
-    return error;
-  }
-  throw new Error("it did not fail");
-}
 
 /** A named pipe: what is first written into it, and when nobody holds it open any more. */
 async function openPipe() {
-  const path = join(folder, `pipe-${count++}`);
+  const path = join(stage.folder, `pipe-${count++}`);
   await runCommand(["mkfifo", path]);
   const reader = spawn("cat", [path], { stdio: ["ignore", "pipe", "inherit"] });
   const released = once(reader, "close");
@@ -83,14 +68,14 @@ describe("runCommand()", () => {
   });
 
   test("tells a program that is not there", async () => {
-    const error = await failure(runCommand([join(folder, "nowhere"), "--secret"]));
+    const error = await rejection(runCommand([join(stage.folder, "nowhere"), "--secret"]));
     expect(error).toBeInstanceOf(StartError);
     expect(error).toMatchObject({ isMissing: true });
     expect(inspect(error)).not.toContain("--secret");
   });
 
   test("tells a program that cannot be run", async () => {
-    const error = await failure(runCommand([folder, "--secret"]));
+    const error = await rejection(runCommand([stage.folder, "--secret"]));
     expect(error).toBeInstanceOf(StartError);
     expect(error).toMatchObject({ isMissing: false });
     expect(inspect(error)).not.toContain("--secret");
@@ -99,7 +84,7 @@ describe("runCommand()", () => {
   test("ends what prints too much", async () => {
     const pipe = await openPipe();
     const running = runCommand(["sh", "-c", `exec 3>"$1"; exec yes`, "sh", pipe.path], { maxOutputBytes: 100_000 });
-    expect(await failure(running)).toMatchObject({ code: "invalid_response" });
+    expect(await rejection(running)).toMatchObject({ code: "invalid_response" });
     await pipe.released;
   });
 
@@ -110,7 +95,7 @@ describe("runCommand()", () => {
 
   test("gives up after the time limit on what ignores a friendly signal", async () => {
     const running = runCommand(["sh", "-c", "trap '' TERM INT HUP; sleep 1000"], { timeoutMs: 20 });
-    expect(await failure(running)).toMatchObject({ name: "LatchkeyError", code: "timed_out" });
+    expect(await rejection(running)).toMatchObject({ name: "LatchkeyError", code: "timed_out" });
   });
 
   test.each([Infinity, 2 ** 31])("takes a time limit of %p for a long one", async (timeoutMs) => {
@@ -119,13 +104,13 @@ describe("runCommand()", () => {
 
   test("gives up after the time limit on what does not read its input", async () => {
     const running = runCommand(small("setInterval(() => {}, 1e6)"), { timeoutMs: 20, input: "x".repeat(1_000_000) });
-    expect(await failure(running)).toMatchObject({ code: "timed_out" });
+    expect(await rejection(running)).toMatchObject({ code: "timed_out" });
   });
 
   test("kills what the program started, too", async () => {
     const pipe = await openPipe(), controller = new AbortController();
     const script = `trap '' TERM; (trap '' TERM; exec 3>"$1"; echo ready >&3; sleep 1000) & sleep 1000`;
-    const running = failure(runCommand(["sh", "-c", script, "sh", pipe.path], { signal: controller.signal }));
+    const running = rejection(runCommand(["sh", "-c", script, "sh", pipe.path], { signal: controller.signal }));
     expect(await pipe.firstText).toBe("ready");
     const reason = new Error("enough");
     controller.abort(reason);
@@ -143,7 +128,9 @@ describe("runCommand()", () => {
 
   test("starts nothing when the signal is aborted already", async () => {
     const reason = new Error("enough");
-    expect(await failure(runCommand([join(folder, "nowhere")], { signal: AbortSignal.abort(reason) }))).toBe(reason);
+    expect(await rejection(runCommand([join(stage.folder, "nowhere")], { signal: AbortSignal.abort(reason) }))).toBe(
+      reason,
+    );
   });
 });
 
@@ -152,15 +139,15 @@ describe("startDetached()", () => {
     expect(await startDetached(["true"])).toBe(true);
     expect(await startDetached(["false"])).toBe(false);
     expect(await startDetached(["false"], { ignoreCode: true })).toBe(true);
-    expect(await startDetached([join(folder, "nowhere")])).toBe(false);
-    expect(await startDetached([folder])).toBe(false);
+    expect(await startDetached([join(stage.folder, "nowhere")])).toBe(false);
+    expect(await startDetached([stage.folder])).toBe(false);
   });
 
   // PATH with an empty entry, or with a dot, had a program of the current folder run in place of the machine's.
   test.each([":", ".:", "bin:", "./bin:../bin:", ""])(
     "looks for no program in the current folder: PATH begins with %j",
     async (entries) => {
-      const cwd = await mkdtemp(join(folder, "cwd-")), good = await mkdtemp(join(folder, "good-"));
+      const cwd = await mkdtemp(join(stage.folder, "cwd-")), good = await mkdtemp(join(stage.folder, "good-"));
       await mkdir(join(cwd, "bin"));
       const evil = join(cwd, "evil"), write = (path: string) => `#!/bin/sh\n: >${path}\n`;
       for (const name of ["browser", "bin/browser", "only", "bin/only"]) {
