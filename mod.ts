@@ -38,8 +38,8 @@ export {
   type LatchkeyErrorDetails,
   type Logger,
   type LogLevel,
-  type Remedy,
 } from "./lib/errors.ts";
+export type { Remedy, RemedyContext, RequestParameter } from "./lib/hints.ts";
 export {
   redirectPath,
   type RedirectUri,

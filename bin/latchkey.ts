@@ -32,9 +32,9 @@ import {
   OTHER_WORDS,
 } from "./cli/commands.ts";
 // Always loaded: a late import that fails, as in an incomplete download, would hide the failure that is to be reported.
-import { EXIT, failureJson, failureText, withLoginOptions } from "./cli/failures.ts";
 import { announceLongWait, print, printJson, say, sayLine } from "./cli/output.ts";
 
+const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
 /** Exit codes of a command that a signal ended: a person gave up; or as in shells, 128 plus the signal's number. */
 const EXIT_AT: Readonly<Partial<Record<SignalName, number>>> = { SIGINT: 4, SIGHUP: 129, SIGTERM: 143 };
@@ -161,7 +161,7 @@ async function run(command: Command, line: CommandLine, ending: Ending): Promise
   } catch (error) {
     if (!limit?.aborted || error !== limit.reason) throw error;
     throw new LatchkeyError("timed_out", `The command took longer than --timeout ${seconds}`, {
-      hint: "Raise --timeout, or find what hangs: latchkey doctor",
+      remedy: "Raise --timeout, or find what hangs: latchkey doctor",
     });
   } finally {
     waiting?.[Symbol.dispose]();
@@ -189,7 +189,6 @@ async function printHelp(word: string | undefined): Promise<void> {
 
 /** Prints a failure. The exit code tells of it even if nothing can be written. */
 async function report(error: unknown, line: CommandLine | undefined, words: readonly string[]): Promise<number> {
-  const correlation_id = line?.correlationId;
   const printIfJson = async (json: () => unknown) => await wantsJson(line, words) && attempt(() => printJson(json()));
   // The library reports a wrong call as an ArgumentError, and the call was made from the command line.
   if (error instanceof UsageError || error instanceof ArgumentError) {
@@ -202,16 +201,21 @@ async function report(error: unknown, line: CommandLine | undefined, words: read
     return EXIT_USAGE;
   }
   if (error instanceof LatchkeyError) {
-    const told = line ? withLoginOptions(error, line) : error;
-    attempt(() => failureText(told, correlation_id).forEach(sayLine));
-    await printIfJson(() => failureJson(told, correlation_id));
+    const { EXIT, failureJson, failureText } = await import("./cli/failures.ts");
+    attempt(() => failureText(error, line).forEach(sayLine));
+    await printIfJson(() => failureJson(error, line));
     return EXIT[error.code];
   }
-  if (isBrokenPipe(error)) return EXIT.unexpected;
+  if (isBrokenPipe(error)) return EXIT_FAILURE;
   attempt(() => say(String(error)));
-  const failure = { error: "unexpected", error_description: String(error), error_codes: [], correlation_id };
+  const failure = {
+    error: "unexpected",
+    error_description: String(error),
+    error_codes: [],
+    correlation_id: line?.correlationId,
+  };
   await printIfJson(() => failure);
-  return EXIT.unexpected;
+  return EXIT_FAILURE;
 }
 
 async function wantsJson(line: CommandLine | undefined, words: readonly string[]): Promise<boolean> {

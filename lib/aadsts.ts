@@ -1,10 +1,11 @@
 /**
- * Refusals of Microsoft Entra: OAuth errors by the code that they become, and AADSTS numbers. The numbers only choose hints:
+ * Refusals of Microsoft Entra: OAuth errors by the code that they become, and AADSTS numbers. The numbers only choose remedies:
  * Microsoft says not to branch on them.
  *
  * @module
  */
-import { type LatchkeyErrorCode, SIGN_IN_AGAIN, type SystemWord, systemWord } from "./errors.ts";
+import type { LatchkeyErrorCode } from "./errors.ts";
+import { advice, CANNOT_BIND, type Remedy, type SystemWord, systemWord } from "./hints.ts";
 
 /** OAuth errors by the code that they become. */
 const OAUTH_ERRORS: readonly (readonly [code: LatchkeyErrorCode, errors: readonly string[]])[] = [
@@ -36,8 +37,8 @@ export function codeOfOAuthError(error: string | undefined): LatchkeyErrorCode |
   return OAUTH_ERRORS.find(([, errors]) => errors.includes(error ?? ""))?.[0];
 }
 
-/** Facts about the request that a hint names. */
-export interface HintContext {
+/** Facts about the request that a remedy needs. */
+export interface RemedyFacts {
   /** Source of the token: what helps depends on it. */
   readonly flow: "broker" | "browser" | "device_code";
   readonly clientId: string;
@@ -46,112 +47,117 @@ export interface HintContext {
   readonly scopes: readonly string[];
 }
 
-/** Returns the words of the system that the hint is for. */
+/** Returns the words of the system that the remedy is for. */
 type Words = (word: SystemWord) => string;
-type Hint = string | ((context: HintContext, words: Words) => string);
+type Rule = string | Remedy | ((facts: RemedyFacts, words: Words) => string | Remedy);
 
-const PASS_CHECK = "Sign in once more to pass the check: acquireTokenInteractive with the error's claims";
-const CONSENT = "Ask an administrator to consent, or visit the address of getAuthorizationRequestUrl";
-const redirectUri = ({ redirectUri, clientId }: HintContext): string =>
-  `the redirect URI ${redirectUri} to the app registration ${clientId} (Authentication, Mobile and desktop applications); see redirectUris`;
+const PASS_CHECK: Remedy = { kind: "sign_in_again", with: "claims", because: "The user must pass a check" };
+const CONSENT: Remedy = { kind: "consent" };
+const SIGN_IN_AGAIN: Remedy = { kind: "sign_in_again" };
 
-function addRedirectUri(context: HintContext): string {
-  return `Add ${redirectUri(context)}`;
+function addRedirectUri({ redirectUri, clientId }: RemedyFacts): Remedy {
+  return { kind: "register_redirect_uri", redirectUri, clientId };
 }
 
-/** Hint of each refusal, for all numbers that it has. */
-const HINTS: readonly (readonly [codes: readonly number[], hint: Hint])[] = [
+function requestOneResource({ scopes }: RemedyFacts): Remedy {
+  return { kind: "request_one_resource", scopes };
+}
+
+/** Remedy of each refusal, for all numbers that it has. */
+const REMEDIES: readonly (readonly [codes: readonly number[], rule: Rule])[] = [
   [[50011], addRedirectUri],
-  [[7000218], (context) => `Allow public client flows in the app registration; add ${redirectUri(context)}`],
-  [[700016, 700011], "Check clientId and authority: the app is not known in this tenant"],
+  [[7000218], (facts) => ({
+    ...advice("Allow public client flows in the app registration"),
+    then: addRedirectUri(facts),
+  })],
+  [[700016, 700011], {
+    kind: "check_request",
+    parameters: ["clientId", "tenant"],
+    because: "The app is not known in this tenant",
+  }],
   [
     [53000, 530003],
     ({ flow }, words) =>
-      flow === "broker"
-        ? `The device has to be enrolled and compliant: see ${words("enrollment")}`
-        : "Only the device's broker can prove that the device is managed: sign in through it (requireBroker), and see " +
-          `${words("enrollment")}; a device code cannot pass`,
+      flow === "broker" ? `Enroll the device, and make it compliant: see ${words("enrollment")}` : {
+        kind: "require_broker",
+        because: "Only the device's broker can prove that the device is managed; a device code cannot pass",
+        then: advice(`See ${words("enrollment")}`),
+      },
   ],
   [
     [53003],
     ({ flow }) =>
       flow === "device_code"
-        ? "The tenant probably forbids device codes: use the broker or the browser"
-        : "A policy on place, app or device blocks the sign-in: give your administrator the correlation id and the time",
+        ? "Use the broker or the browser: the tenant probably forbids device codes"
+        : "Give your administrator the correlation id and the time: a policy on place, app or device blocks the sign-in",
   ],
-  [[530084], "Only a session that is bound to the device passes: use the device's broker (requireBroker)"],
+  [[530084], { kind: "require_broker", because: "Only a session that is bound to the device passes" }],
   [
     [50005, 53001],
-    (_, words) =>
-      `Send the request through the broker (requireBroker); if it was, no ${
-        words("systemName")
-      } device can meet this policy`,
+    (_, words) => ({
+      kind: "require_broker",
+      then: advice(`If the request went through the broker, no ${words("systemName")} device can meet this policy`),
+    }),
   ],
   [[50097, 50129, 50155, 50187], registerAgain],
   [[50127], (_, words) => words("installBroker")],
-  [[53002], "Your administrator has to approve the app"],
-  [
-    [50072, 50074, 50076, 50078, 50079, 50158],
-    PASS_CHECK,
-  ],
-  [[50173, 50132, 50133], `The password was changed, or the sign-in was revoked. ${SIGN_IN_AGAIN}`],
-  [[70008, 700082], `The sign-in was not used for too long. ${SIGN_IN_AGAIN}`],
-  [[70043], `Your tenant limits how long a sign-in lasts. ${SIGN_IN_AGAIN}`],
+  [[53002], "Ask your administrator to approve the app"],
+  [[50072, 50074, 50076, 50078, 50079, 50158], PASS_CHECK],
+  [[50173, 50132, 50133], {
+    ...SIGN_IN_AGAIN,
+    because: "The password was changed, or the sign-in was revoked",
+  }],
+  [[70008, 700082], { ...SIGN_IN_AGAIN, because: "The sign-in was not used for too long" }],
+  [[70043], { ...SIGN_IN_AGAIN, because: "Your tenant limits how long a sign-in lasts" }],
   [[65001], CONSENT],
-  [[65002], "Microsoft does not let this app of its own request this resource: use an app registration of your own"],
-  [[50105], "Your administrator has to assign you to the app"],
-  [
-    [50020, 16000, 50194],
-    "The account is not of this tenant, or the app is for one tenant: check the authority and the account",
-  ],
-  [
-    [500011, 650057, 70011],
-    ({ scopes }) =>
-      `The requested scopes are ${scopes.join(" ") || "none"}: request one resource at a time, such as ` +
-      "https://graph.microsoft.com/.default",
-  ],
-  [[50196], "The same request was sent too often: wait a minute, and see which process repeats it"],
-  [[70016], "The person has not confirmed the code yet: keep polling"],
-  [[70019], "The code has expired: request a new one"],
+  [[65002], "Use an app registration of your own: Microsoft does not let this app of its own request this resource"],
+  [[50105], "Ask your administrator to assign you to the app"],
+  [[50020, 16000, 50194], {
+    kind: "check_request",
+    parameters: ["tenant", "account"],
+    because: "The account is not of this tenant, or the app is for one tenant",
+  }],
+  [[500011, 650057, 70011], requestOneResource],
+  [[50196], "Wait a minute, and see which process repeats the request: the same one was sent too often"],
+  [[70016], "Keep polling: the user has not confirmed the code yet"],
+  [[70019], "Request a new code: this one has expired"],
   [[50199], "Confirm the sign-in in the browser"],
 ];
 
-/** Hint of each sub-error: Microsoft's broker gives no AADSTS numbers since 2.5. */
-const SUB_ERROR_HINTS: Readonly<Record<string, Hint>> = {
+/** Remedy of each sub-error: Microsoft's broker gives no AADSTS numbers since 2.5. */
+const SUB_ERROR_REMEDIES: Readonly<Record<string, Rule>> = {
   basic_action: PASS_CHECK,
   additional_action: PASS_CHECK,
   consent_required: CONSENT,
-  user_password_expired: `The password has expired. ${SIGN_IN_AGAIN}`,
+  user_password_expired: { ...SIGN_IN_AGAIN, because: "The password has expired" },
   bad_token: SIGN_IN_AGAIN,
   token_expired: SIGN_IN_AGAIN,
   device_authentication_failed: registerAgain,
 };
 
-/** Hint for a broker that lacks a method which is optional. */
-export const NOT_IMPLEMENTED =
-  "This broker cannot do that: himmelblau, for one, neither removes accounts nor signs requests";
+/** Remedy for a broker that lacks a method which is optional. */
+export const NOT_IMPLEMENTED: Remedy = advice(
+  "Go without it: himmelblau, for one, neither removes accounts nor signs requests",
+);
 
-/** Hints for texts of the broker that contain no number. */
-const BROKER_HINTS: readonly (readonly [pattern: RegExp, hint: Hint])[] = [
+/** Remedies for texts of the broker that contain no number. */
+const BROKER_REMEDIES: readonly (readonly [pattern: RegExp, rule: Rule])[] = [
   // Only Linux' broker has these two numbers.
   [
     /\b4kv4v\b/i,
-    "The Secret Service has to be gnome-keyring, on KDE as well: install it and unlock it (latchkey doctor)",
+    "Install gnome-keyring, on KDE as well, and unlock it (latchkey doctor): the broker accepts no other Secret Service",
   ],
-  [/\b4ko04\b/i, (_, words) => `The broker does not find its key: ${words("unlockKey")}`],
+  [/\b4ko04\b/i, (_, words) => ({ ...advice(words("unlockKey")), because: "The broker does not find its key" })],
   [/device_authentication_failed/, registerAgain],
   [/token_expired/, SIGN_IN_AGAIN],
   [
     /unable to find account/i,
-    "The broker has no account for the person who is logged in to this machine: log in with an Entra account",
+    "Log in to this machine with an Entra account: the broker has none for the user who is logged in",
   ],
   [/^not implemented$/i, NOT_IMPLEMENTED],
   [/^invalid redirecturi\b/i, addRedirectUri],
-  [
-    /^PoP is not available/i,
-    "This broker cannot bind tokens (see isPopSupported): acquire the token without authenticationScheme",
-  ],
-  [/declined scopes/i, "Microsoft Entra did not grant all scopes: request fewer, or the resource's /.default"],
+  [/^PoP is not available/i, CANNOT_BIND],
+  [/declined scopes/i, "Request fewer scopes, or the resource's /.default: Microsoft Entra did not grant all of them"],
 ];
 
 /** Refusals of Microsoft's broker for a missing redirect URI, since it gives no AADSTS number. Error codes as unsigned numbers. */
@@ -162,7 +168,7 @@ export function errorCodesIn(text: string): readonly number[] {
   return [...new Set([...text.matchAll(/AADSTS(\d{1,9})/g)].map((match) => Number(match[1])))];
 }
 
-interface HintedRefusal {
+interface Refusal {
   readonly errorCodes: readonly number[];
   readonly subError?: string | undefined;
   readonly text: string;
@@ -170,25 +176,26 @@ interface HintedRefusal {
   readonly broker?: { readonly tag?: number | undefined; readonly errorCode?: number | undefined };
 }
 
-/** Returns advice for a refusal, by default for this operating system, or `undefined` if nothing is known. */
-export function hintFor(refusal: HintedRefusal, context: HintContext, system?: string): string | undefined {
-  const hint = findHint(refusal);
-  return typeof hint === "function" ? hint(context, (word) => systemWord(word, system)) : hint;
+/** Returns the remedy for a refusal, by default for this operating system, or `undefined` if none is known. */
+export function remedyFor(refusal: Refusal, facts: RemedyFacts, system?: string): Remedy | undefined {
+  const rule = findRule(refusal);
+  const remedy = typeof rule === "function" ? rule(facts, (word) => systemWord(word, system)) : rule;
+  return typeof remedy === "string" ? advice(remedy) : remedy;
 }
 
-function findHint(refusal: HintedRefusal): Hint | undefined {
+function findRule(refusal: Refusal): Rule | undefined {
   const { subError = "", text, broker: { tag, errorCode = 0 } = {} } = refusal;
   // The first number is the refusal's own; its text may refer to others.
   for (const code of refusal.errorCodes) {
-    const [, hint] = HINTS.find(([codes]) => codes.includes(code)) ?? [];
-    if (hint !== undefined) return hint;
+    const [, rule] = REMEDIES.find(([codes]) => codes.includes(code)) ?? [];
+    if (rule !== undefined) return rule;
   }
   const isOfRedirectUri = tag === MISSING_REDIRECT_URI.tag || MISSING_REDIRECT_URI.errorCodes.includes(errorCode >>> 0);
   if (isOfRedirectUri) return addRedirectUri;
-  if (Object.hasOwn(SUB_ERROR_HINTS, subError)) return SUB_ERROR_HINTS[subError];
-  return BROKER_HINTS.find(([pattern]) => pattern.test(text))?.[1];
+  if (Object.hasOwn(SUB_ERROR_REMEDIES, subError)) return SUB_ERROR_REMEDIES[subError];
+  return BROKER_REMEDIES.find(([pattern]) => pattern.test(text))?.[1];
 }
 
-function registerAgain(_: HintContext, words: Words): string {
+function registerAgain(_: RemedyFacts, words: Words): string {
   return `Register the device again ${words("registration")}`;
 }

@@ -37,11 +37,6 @@ export {
   type ProofOfPossessionOptions,
   type TokenCredential,
 } from "./azure/credential.ts";
-export {
-  ArgumentError,
-  LatchkeyError,
-  type LatchkeyErrorCode,
-  type LatchkeyErrorDetails,
-  type Remedy,
-} from "./errors.ts";
+export { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type LatchkeyErrorDetails } from "./errors.ts";
+export type { Remedy, RemedyContext, RequestParameter } from "./hints.ts";
 export type { SignInOptions } from "./request.ts";

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { advice, hintOf, type Remedy } from "./hints.ts";
+
 /**
  * The cause of a failure. The set is closed, so the compiler checks a `switch` over it.
  *
@@ -52,17 +54,7 @@ export interface BrokerErrorDetails {
   readonly errorCode?: number;
 }
 
-/**
- * The next step after a failure, as data; `hint` says it in words. The set is closed, so the compiler checks a `switch` over it.
- *
- * - `sign_in`: a user must sign in.
- * - `enable_broker`: nobody is signed in, and a broker could know the user: set one of these options of the application.
- */
-export type Remedy =
-  | { readonly kind: "sign_in" }
-  | { readonly kind: "enable_broker"; readonly options: readonly string[] };
-
-/** Details of a failure. {@linkcode LatchkeyError} has the same fields. */
+/** Details of a failure. {@linkcode LatchkeyError} has the same fields, and `hint`. */
 export interface LatchkeyErrorDetails {
   /** OAuth 2.0 error code of the server, such as `invalid_grant` (RFC 6749, 5.2). */
   readonly error?: string | undefined;
@@ -78,10 +70,8 @@ export interface LatchkeyErrorDetails {
   readonly correlationId?: string | undefined;
   /** The broker's refusal, if a broker refused. */
   readonly broker?: BrokerErrorDetails | undefined;
-  /** The next step, as data. @default unknown, although `hint` may know one */
-  readonly remedy?: Remedy | undefined;
-  /** The next step for the user or developer. @default the words for `remedy` */
-  readonly hint?: string | undefined;
+  /** The next step for the user or developer; a string is advice. `hint` says it in words. */
+  readonly remedy?: Remedy | string | undefined;
   /** The error that caused this one. */
   readonly cause?: unknown;
 }
@@ -124,7 +114,7 @@ export class LatchkeyError extends Error {
   readonly broker: BrokerErrorDetails | undefined;
   /** The next step, as data, where it is known. */
   readonly remedy: Remedy | undefined;
-  /** The next step for the user or developer. */
+  /** The next step in words, of this API. */
   readonly hint: string | undefined;
   readonly #claims: string | undefined;
 
@@ -144,8 +134,8 @@ export class LatchkeyError extends Error {
     this.subError = details.subError;
     this.correlationId = details.correlationId;
     this.broker = details.broker;
-    this.remedy = details.remedy;
-    this.hint = details.hint ?? (details.remedy && hintOfRemedy(details.remedy));
+    this.remedy = typeof details.remedy === "string" ? advice(details.remedy) : details.remedy;
+    this.hint = this.remedy && hintOf(this.remedy);
     this.#claims = details.claims;
   }
 
@@ -179,104 +169,6 @@ export function isInteractionRequired(error: unknown): boolean {
   return error instanceof LatchkeyError && INTERACTION_REQUIRED_CODES.has(error.code);
 }
 
-/** Words of hints that differ between systems. */
-export type SystemWord =
-  | "enrollment"
-  | "registration"
-  | "installBroker"
-  | "restartBroker"
-  | "accounts"
-  | "unlockKey"
-  | "setClock"
-  | "checkClock"
-  | "lookAtAccess"
-  | "raiseFileSize"
-  | "raiseOpenFiles"
-  | "systemName"
-  | "configFolder";
-
-/** The words on Linux and any other system, on Windows, and on macOS. */
-const SYSTEM_WORDS: Readonly<Record<SystemWord, readonly [linux: string, windows: string, macos: string]>> = {
-  enrollment: ["dsreg --status and the Intune app", "dsregcmd /status and Company Portal", "Company Portal"],
-  registration: [
-    "in the Intune app (Company Portal); dsreg --status shows its state",
-    "in Settings, Accounts, Access work or school; dsregcmd /status shows its state",
-    "in Company Portal",
-  ],
-  installBroker: [
-    "Install microsoft-identity-broker, which comes with the Intune app",
-    "Windows 10 and later have the broker: check its account manager with dsregcmd /status",
-    "Install Company Portal, and enrol the device: Microsoft's SSO extension comes with it",
-  ],
-  restartBroker: [
-    "systemctl --user restart microsoft-identity-broker",
-    "Run dsregcmd /status to check the Windows account manager, then sign out of Windows and in again",
-    "Check in Company Portal that the device is enrolled, then restart this Mac",
-  ],
-  accounts: ["in the Intune app; a locked keyring also hides accounts", "in Settings, Accounts", "in Company Portal"],
-  unlockKey: [
-    "unlock the login keyring (latchkey doctor), then sign in again",
-    "sign out of Windows and in again, then sign in again",
-    "unlock the login keychain, then sign in again",
-  ],
-  setClock: ["sudo timedatectl set-ntp true", "w32tm /resync", "sudo sntp -sS time.apple.com"],
-  checkClock: ["Set the clock. On WSL: sudo hwclock -s", "Set the clock: w32tm /resync", "Set the clock"],
-  lookAtAccess: [
-    "See who has access with ls -ld on the file and the folders above it, or choose another folder",
-    "See who has access with icacls on the file and the folders above it, or choose another folder",
-    "See who has access with ls -lde on the file and the folders above it, or choose another folder",
-  ],
-  raiseFileSize: ["Raise the limit with ulimit -f", "Choose another drive", "Raise the limit with ulimit -f"],
-  raiseOpenFiles: ["Close some, or see ulimit -n", "Close some", "Close some, or see ulimit -n"],
-  systemName: ["Linux", "Windows", "macOS"],
-  configFolder: ["~/.config", "%APPDATA%", "~/Library/Application Support"],
-};
-
-/** Returns the operating system by the Web's own word, since web apps on the edge have no other. */
-function ownSystem(): string {
-  const platform = globalThis.navigator?.platform ?? "";
-  if (/^win/i.test(platform)) return "win32";
-  return /^mac/i.test(platform) ? "darwin" : "linux";
-}
-
-export function isSystemWord(text: string): text is SystemWord {
-  return Object.hasOwn(SYSTEM_WORDS, text);
-}
-
-/** Returns a hint's words for an operating system, which is named as by Node. @default this one */
-export function systemWord(word: SystemWord, system: string = ownSystem()): string {
-  const [linux, windows, macos] = SYSTEM_WORDS[word];
-  if (system === "win32") return windows;
-  return system === "darwin" ? macos : linux;
-}
-
-function hintOfRemedy(remedy: Remedy): string {
-  switch (remedy.kind) {
-    case "sign_in":
-      return "Sign in: acquireTokenInteractive";
-    case "enable_broker":
-      return `To use the device's broker, set ${remedy.options.join(" or ")}; or sign in: acquireTokenInteractive`;
-  }
-}
-
-/**
- * Returns a hint in the words of another interface than the library's, such as a command line.
- *
- * @param words The interface's words for the library's. Of two that begin alike, the longer one is the first.
- * @param verbatim Matches what stays as it is.
- */
-export function hintInWords(hint: string, words: Readonly<Record<string, string>>, verbatim: RegExp = /(?!)/): string {
-  const escaped = Object.keys(words).map((word) => word.replaceAll(/[().]/g, "\\$&"));
-  const pattern = new RegExp([verbatim.source, ...escaped].join("|"), "gs");
-  return hint.replaceAll(pattern, (match) => words[match] ?? match);
-}
-
-/** Hint for a failure that a sign-in resolves. */
-export const SIGN_IN_AGAIN = "Sign in again: acquireTokenInteractive";
-
-/** Hint for scopes that the user has not granted. */
-export const GRANT_SCOPES: string = `${SIGN_IN_AGAIN} with these scopes`;
-
 /** An invalid argument, found before any I/O. The message says what to pass. */
 export class ArgumentError extends TypeError {}
 
@@ -290,7 +182,9 @@ export const SUPPORTED_RUNTIMES = "Node 22.18 or later, Bun 1.3 or Deno 2.6";
  */
 export function checkRuntime(): void {
   if (typeof Map.groupBy === "function" && typeof Promise.withResolvers === "function") return;
-  throw new LatchkeyError("missing_dependency", `latchkey needs ${SUPPORTED_RUNTIMES}`, { hint: "Update the runtime" });
+  throw new LatchkeyError("missing_dependency", `latchkey needs ${SUPPORTED_RUNTIMES}`, {
+    remedy: "Update the runtime",
+  });
 }
 
 /** Returns a copy of an error with other details. */

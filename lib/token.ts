@@ -5,7 +5,8 @@
  */
 import { type AccountInfo, hasUsername, isSameAccount } from "./account.ts";
 import { escapeControlCharacters } from "./encoding.ts";
-import { LatchkeyError, SIGN_IN_AGAIN } from "./errors.ts";
+import { LatchkeyError } from "./errors.ts";
+import type { Remedy } from "./hints.ts";
 
 /** A token and its details. Inspecting or logging it does not show the tokens. */
 export interface AuthenticationResult {
@@ -92,14 +93,14 @@ export function redacted<T extends object>(secret: T, shown: () => unknown): T {
 export function refuseOther(
   { account: answered, correlationId }: AuthenticationResult,
   { account, username }: { readonly account?: AccountInfo | undefined; readonly username?: string | undefined },
-  describe: (answered: string, expected: string) => { readonly message: string; readonly hint: string },
+  describe: (answered: string, expected: string) => { readonly message: string; readonly remedy: string | Remedy },
 ): void {
   if (account) {
     if (isSameAccount(answered, account)) return;
   } else if (hasUsername(answered, username)) return;
   const names = [answered.username, account?.username ?? username ?? ""].map(escapeControlCharacters);
-  const { message, hint } = describe(names[0]!, names[1]!);
-  throw new LatchkeyError("interaction_required", message, { correlationId, hint });
+  const { message, remedy } = describe(names[0]!, names[1]!);
+  throw new LatchkeyError("interaction_required", message, { correlationId, remedy });
 }
 
 /** Throws `interaction_required` if an answer's sign-in is older than `maxAge` seconds, or of unknown age. */
@@ -109,6 +110,6 @@ export function refuseOld(result: AuthenticationResult, maxAge: number, now: num
   if (age <= maxAge && age >= -CLOCK_TOLERANCE_S) return; // a time in the future means that the clock is wrong
   throw new LatchkeyError("interaction_required", `The sign-in is not known to be of the last ${maxAge} seconds`, {
     correlationId: result.correlationId,
-    hint: SIGN_IN_AGAIN,
+    remedy: { kind: "sign_in_again" },
   });
 }

@@ -54,8 +54,8 @@ export {
   type LatchkeyErrorDetails,
   type Logger,
   type LogLevel,
-  type Remedy,
 } from "./errors.ts";
+export type { Remedy, RemedyContext, RequestParameter } from "./hints.ts";
 export type { PopScheme, Prompt, SignInOptions, TokenRequest, WindowHandle } from "./request.ts";
 export type {
   AccountInfo,

@@ -64,7 +64,7 @@ export async function chooseAccount(
     throw new LatchkeyError(
       "account_not_found",
       `No account is in the tenant ${requiredTenant}: there is ${accountNames(meant).join(", ")}`,
-      { hint: "Give the id of the account's tenant: latchkey accounts" },
+      { remedy: { kind: "list_accounts", when: "To find the id of the account's tenant" } },
     );
   }
   const accounts = takesAnyTenant ? oneOfEachUser(inTenant) : inTenant;
@@ -74,7 +74,7 @@ export async function chooseAccount(
   const why = await whyNoAccount(app, nameOrId, signal);
   const who = nameOrId === undefined ? "" : ` ${nameOrId}`;
   throw new LatchkeyError("account_not_found", `There is no account${who}${why === undefined ? "" : `: ${why}`}`, {
-    hint: "List the accounts: latchkey accounts; or sign in: latchkey login",
+    remedy: { kind: "list_accounts", or: { kind: "sign_in" } },
   });
 }
 

@@ -61,7 +61,7 @@ function claimsIn({ accessToken, tokenType }: AuthenticationResult): JsonObject 
   const claims = accessToken.split(".").length === 3 ? readJwt(accessToken) : undefined;
   if (!claims) {
     throw new LatchkeyError("invalid_response", "Cannot decode the token: it is opaque, for its API only", {
-      hint: "Choose another format: --format json has the claims of the ID token, if there is one",
+      remedy: "Choose another format: --format json has the claims of the ID token, if there is one",
     });
   }
   if (tokenType !== "pop" || typeof claims.at !== "string") return claims;

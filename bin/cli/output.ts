@@ -6,7 +6,8 @@
  */
 import { oldestWait } from "../../lib/async.ts";
 import { isDeviceFull, isTerminal, readLineOrEnd, write } from "../../lib/runtime/terminal.ts";
-import { hintInWords, LatchkeyError } from "../../lib/errors.ts";
+import { LatchkeyError } from "../../lib/errors.ts";
+import { messageOf } from "./failures.ts";
 
 /**
  * Prints a result to stdout, as it is.
@@ -20,7 +21,7 @@ export function print(text: string): void {
     if (!isDeviceFull(cause)) throw cause;
     throw new LatchkeyError("unexpected", "Cannot write to standard output: no space is left on the device", {
       cause,
-      hint: "Free some space, or write to another device",
+      remedy: "Free some space, or write to another device",
     });
   }
 }
@@ -97,52 +98,6 @@ export function jsonForTerminal(value: unknown, { indent }: { readonly indent?: 
     invisible(),
     (character) => character === "\n" ? character : character.split("").map(escape).join(""),
   );
-}
-
-const SIGN_IN = "Sign in: latchkey login";
-/** Words of the command line for those in the library's hints. Of two that begin alike, the longer one is the first. */
-const COMMAND_LINE_WORDS: Readonly<Record<string, string>> = {
-  // Only --broker never leaves the brokers out, so the user need not be told of them.
-  ...Object.fromEntries(
-    ["Wsl or enableBrokerOnLinux", "Linux", "Mac", "Windows"]
-      .map((
-        on,
-      ) => [`To use the device's broker, set enableBrokerOn${on}; or sign in: acquireTokenInteractive`, SIGN_IN]),
-  ),
-  "acquireTokenInteractive with these scopes": "latchkey login --scope",
-  "acquireTokenInteractive with the error's claims": "latchkey login --claims, with the error's claims",
-  "acquireTokenInteractive with a prompt": "latchkey login --prompt login",
-  "acquireTokenInteractive": "latchkey login",
-  "plaintextStore or memoryStore": "--store plaintext or memory (LATCHKEY_STORE)",
-  "requireBroker": "--broker require",
-  " (see isPopSupported)": "",
-  "authenticationScheme": "--pop",
-  "pass the scope in the request": "name the scope: --scope",
-  "Pass the scope in the request": "Name the scope: --scope",
-  "tenantId or account in the request": "--tenant, or --account with a home account id",
-  "pass the resource in the request": "name the resource: --resource",
-  "account in the request": "--account",
-  "PublicClientApplication": "latchkey token",
-  "see redirectUris": "see latchkey app",
-  "(getAccounts)": "(latchkey accounts)",
-  "the address of getAuthorizationRequestUrl": "the address that latchkey login --no-browser prints",
-  "do not enable it": "--broker never",
-  "clientId and authority": "--client-id and --tenant",
-  "check the authority and the account": "check --tenant and --account",
-  "Check the authority": "Check --authority",
-  "such as https://graph.microsoft.com/.default":
-    "such as https://graph.microsoft.com/.default; --resource adds /.default",
-};
-/** Commands, paths and quoted words, which stay as they are, with what is escaped between quotation marks. */
-const VERBATIM = /latchkey \w+ -.*|(?<!\w)'[^']*'|"[^"]*"|\\.|\S*[/=]\S*/s;
-
-/** Returns a hint of the library in the words of the command line. */
-export function commandLineHint(hint: string | undefined): string | undefined {
-  return hint === undefined ? undefined : hintInWords(hint, COMMAND_LINE_WORDS, VERBATIM);
-}
-
-export function messageOf({ message, hint }: Error & Partial<Pick<LatchkeyError, "hint">>): string {
-  return [message, commandLineHint(hint)].filter(Boolean).join(". ");
 }
 
 /** Something that the user should know of the token cache. */

@@ -228,8 +228,9 @@ async function readFile(): Promise<ProfileFile> {
     if (!(error instanceof LatchkeyError) || error.code !== "configuration") throw error;
     // The check is that of token files; this one has no tokens.
     const message = error.message.replace(" is not safe for tokens:", " is not safe:");
-    const { hint } = error;
-    throw new UsageError(`${message}. ${hint}`, { cause: new LatchkeyError(error.code, message, { hint }) });
+    const { code, remedy } = error;
+    const cause = new LatchkeyError(code, message, { remedy });
+    throw new UsageError((await import("./failures.ts")).messageOf(cause), { cause });
   }
 }
 

@@ -20,8 +20,8 @@ import { resourceOfScope } from "../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 import { clientIdOf } from "./application.ts";
 import type { CommandLine } from "./command_line.ts";
-import { loginCommand, withLoginOptions } from "./failures.ts";
-import { isConfirmed, messageOf, say } from "./output.ts";
+import { commandWords, inWords, loginCommand, messageOf } from "./failures.ts";
+import { isConfirmed, say } from "./output.ts";
 
 /** The fields of a request that depend on the server. */
 export type ServerTarget = Pick<AcquireTokenRequest, "scopes" | "tenantId" | "resource">;
@@ -144,7 +144,7 @@ export async function acquireForServer(
     ...target,
     ...(!isShown && { onBeforeLaunchingUi: () => announce(needs) }),
   }).catch((error) => {
-    throw error instanceof LatchkeyError ? withLoginOptions(error, needs.line) : error;
+    throw error instanceof LatchkeyError ? inWords(error, commandWords(needs.line, error.claims)) : error;
   });
   if (!isNamedByUser) await checkAudience(result, needs, signal);
   const agreed = isSignIn && isNamedByUser ? target.scopes : unagreed;
@@ -177,7 +177,7 @@ function notAgreed({ url, authority, unagreed, line, loginScopes }: ServerNeeds)
   const message = `${url.host} asks ${authority.url} for scopes that you have not agreed to: ${unagreed.join(" ")}`;
   return new LatchkeyError("interaction_required", message, {
     correlationId: line.correlationId,
-    hint: `Only if you trust ${url.host} with them, sign in at a terminal: ${loginCommand(line, loginScopes)}`,
+    remedy: `Only if you trust ${url.host} with them, sign in at a terminal: ${loginCommand(line, loginScopes)}`,
   });
 }
 
@@ -206,7 +206,7 @@ async function checkAudience(
     `${authority.url} issued a token that is not for ${url.host}: ${names || "it names no audience"}`,
     {
       correlationId,
-      hint: `Only if you trust ${url.host} with that token, name the scope: --scope`,
+      remedy: { kind: "name_scopes", when: `Only if you trust ${url.host} with that token` },
     },
   );
 }

@@ -22,8 +22,8 @@ import { LatchkeyError } from "../../lib/errors.ts";
 import { usernameOf } from "./accounts.ts";
 import { makeApplication, storeOf } from "./application.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
-import { type SignInCommands, signInCommands, withConsentUrl } from "./failures.ts";
 import { TEXT_FORMAT } from "./formats.ts";
+import { messageOf, type SignInCommands, signInCommands, withConsentUrl } from "./failures.ts";
 import {
   ACCOUNT,
   APP,
@@ -39,7 +39,7 @@ import {
   TIMEOUT,
   VERBOSE,
 } from "./options.ts";
-import { endLineAtInterrupt, messageOf, say, sayLine, showStatus } from "./output.ts";
+import { endLineAtInterrupt, say, sayLine, showStatus } from "./output.ts";
 import type { ServerRequest } from "./protected_server.ts";
 import { defaultScopesOf, scopesForServer, scopesOf } from "./scopes.ts";
 import { warnIfNotStored } from "./token_cache.ts";
@@ -174,17 +174,14 @@ async function isAddressRead(): Promise<boolean> {
 }
 
 /** Returns the error of a sign-in that would wait in vain: no browser opens, and no user can open or paste an address. */
-function noUserToAsk(
-  { atTerminal, onOtherDevice }: SignInCommands,
-  missingFlags: readonly string[],
-): LatchkeyError {
-  const permit = missingFlags.length > 0 ? `To open a browser, run deno with ${quoteCommand(missingFlags)}. ` : "";
+function noUserToAsk(commands: SignInCommands, missingFlags: readonly string[]): LatchkeyError {
+  const flags = quoteCommand(missingFlags);
   return new LatchkeyError("missing_dependency", "No browser could be opened, and no user can be asked", {
-    remedy: { kind: "sign_in" },
-    hint:
-      `${permit}Sign in at a terminal, where you can paste the address: \`${atTerminal}\`. Or on another device, if the organization ` +
-      `allows it: \`${onOtherDevice}\`. A container or an SSH session can also use the sign-in of your own machine: ` +
-      "see latchkey serve --help",
+    remedy: {
+      kind: "sign_in_elsewhere",
+      ...commands,
+      then: missingFlags.length > 0 ? { kind: "run_deno_with", flags, when: "To open a browser" } : undefined,
+    },
   });
 }
 

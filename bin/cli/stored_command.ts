@@ -53,6 +53,6 @@ function denoPermissions(name: string): readonly string[] {
   const all = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
   if (all.every((name) => isPermitted({ name }))) return ["--allow-all"];
   throw new LatchkeyError("missing_dependency", `Deno does not tell which permissions latchkey ${name} needs`, {
-    hint: `Run deno with --allow-all, as latchkey ${name} then runs; or install the executable or the npm package`,
+    remedy: `Run deno with --allow-all, as latchkey ${name} then runs; or install the executable or the npm package`,
   });
 }

@@ -13,7 +13,8 @@ import { type CacheCall, type CacheStore, memoryStore } from "../../lib/cache/st
 import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { STORE } from "./options.ts";
-import { messageOf, type Notice, Notices, say } from "./output.ts";
+import { messageOf } from "./failures.ts";
+import { type Notice, Notices, say } from "./output.ts";
 
 export type TokenPlace =
   | { readonly kind: "file"; readonly folder: string }
@@ -82,7 +83,7 @@ function permitted(folder: string): string {
   const flags = denoNamespace() ? missingFlags(folder, "write") : [];
   if (flags.length === 0) return folder;
   throw new LatchkeyError("missing_dependency", `Deno may not keep tokens in ${folder}`, {
-    hint: `Run deno with ${quoteCommand(flags)}`,
+    remedy: { kind: "run_deno_with", flags: quoteCommand(flags) },
   });
 }
 

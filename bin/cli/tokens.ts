@@ -12,7 +12,6 @@ import { canAsk } from "../../lib/runtime/terminal.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 import { makeApplication } from "./application.ts";
 import type { CommandLine } from "./command_line.ts";
-import { withConsentUrl, withLoginHint } from "./failures.ts";
 import { INTERACTIVE } from "./options.ts";
 import { Notices, say } from "./output.ts";
 import type { Prompter } from "./sign_in.ts";
@@ -94,7 +93,7 @@ export class TokenSource {
     try {
       result = await notices.during(() => this.#acquire(ask));
     } catch (error) {
-      throw namesSignIn ? withLoginHint(error, this.#line, ask.scopes) : error;
+      throw namesSignIn ? (await import("./failures.ts")).withLogin(error, this.#line, ask.scopes) : error;
     }
     if (result.source === "identity_provider" && !isService && !this.#isWarned) {
       this.#isWarned = true;
@@ -136,7 +135,7 @@ export class TokenSource {
       if (!prompter || request.interactive === "never") return await app.acquireToken(request);
       return await prompter.ask(request, (request) => app.acquireToken(request));
     } catch (error) {
-      throw await withConsentUrl(error, app, request);
+      throw await (await import("./failures.ts")).withConsentUrl(error, app, request);
     }
   }
 

@@ -53,7 +53,7 @@ async function listAccounts(line: CommandLine, signal: AbortSignal | undefined):
   const signIn = `Sign in: ${loginCommand(line, [])}`;
   const why = accounts.length > 0 ? undefined : await whyNoAccount(app, nameOrId, signal);
   const what = `here is no account${who}${why === undefined ? "" : `: ${why}`}`;
-  if (accounts.length === 0) await requireSource(app, line, { message: `T${what}`, signIn, signal });
+  if (accounts.length === 0) await requireSource(app, line, { message: `T${what}`, signal });
   if (line.get(TEXT_FORMAT) === "json") printJson(accounts.map(accountJson));
   else for (const account of accounts) print(accountLine(account));
   if (accounts.length > 0) return;
@@ -69,7 +69,7 @@ async function listAccounts(line: CommandLine, signal: AbortSignal | undefined):
 async function requireSource(
   app: PublicClientApplication,
   line: CommandLine,
-  { message, signIn, signal }: { readonly message: string; readonly signIn: string } & CacheCall,
+  { message, signal }: { readonly message: string } & CacheCall,
 ): Promise<void> {
   const { state } = await app.brokerStatus({ signal });
   if (state === "active") return;
@@ -77,6 +77,6 @@ async function requireSource(
   const place = tokenPlace(line);
   if (place.kind !== "memory") return;
   throw new LatchkeyError(state === "off" ? "account_not_found" : "broker_unavailable", message, {
-    hint: `${notStored(place)}. ${signIn}`,
+    remedy: { kind: "sign_in", because: notStored(place) },
   });
 }

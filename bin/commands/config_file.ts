@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { LatchkeyError, withDetails } from "../../lib/errors.ts";
+import { LatchkeyError } from "../../lib/errors.ts";
 import { errorCodeOf } from "../../lib/files/files.ts";
 import { readTextFile } from "../../lib/runtime/paths.ts";
 import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
 import { printToken, TOKEN_FORMAT } from "../cli/formats.ts";
 import { lineOfMistake } from "../../lib/encoding.ts";
+import { commandWords, inWords } from "../cli/failures.ts";
 import { BROKER, BROWSER, CACHE, INTERACTIVE, TIMEOUT, VERBOSE } from "../cli/options.ts";
 import { interactiveOf, openTokens } from "../cli/tokens.ts";
 
@@ -36,15 +37,24 @@ async function runConfigFile(line: CommandLine, signal: AbortSignal | undefined)
     const tokens = await openTokens(line, { interactive: interactiveOf(line), signal, options });
     printToken(await tokens.acquire({ scopes, username }), line);
   } catch (error) {
-    throw withOwnSignIn(error);
+    throw inOwnWords(error, line);
   }
 }
 
-/** Returns the error with this command as the sign-in of its hint: latchkey login does not read the file. */
-function withOwnSignIn(error: unknown): unknown {
-  if (!(error instanceof LatchkeyError) || !error.hint) return error;
-  const signIn = /acquireTokenInteractive( with these scopes)?(?! with)/;
-  return withDetails(error, { hint: error.hint.replace(signIn, "add --interactive always"), cause: error });
+/** Returns the error with this command as its sign-in: latchkey login does not read the file. */
+function inOwnWords(error: unknown, line: CommandLine): unknown {
+  if (!(error instanceof LatchkeyError)) return error;
+  const words = commandWords(line, error.claims);
+  const signIn = () => "Sign in: add --interactive always";
+  return inWords(error, {
+    ...words,
+    sign_in: signIn,
+    enable_broker: signIn,
+    sign_in_again: (step, place) =>
+      step.with === "claims" || step.with === "prompt"
+        ? words.sign_in_again(step, place)
+        : "Sign in again: add --interactive always",
+  });
 }
 
 async function readConfig(path: string): Promise<Config> {

@@ -8,7 +8,7 @@ import type { PublicClientApplication } from "../../lib/application.ts";
 import { DEFAULT_AUTHORITY, environmentOf, parseAuthority } from "../../lib/authority.ts";
 import type { BrokerStatus } from "../../lib/broker/broker.ts";
 import { folderOf } from "../../lib/runtime/paths.ts";
-import { loginCommand } from "../cli/failures.ts";
+import { loginCommand, messageOf } from "../cli/failures.ts";
 import { TokenCache } from "../../lib/cache/token_cache.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { accountNames, defaultAccount, isNamed } from "../../lib/sources/account_choice.ts";
@@ -16,7 +16,7 @@ import { clientIdOf, makeApplication, storeOf } from "../cli/application.ts";
 import type { Command, CommandLine } from "../cli/command_line.ts";
 import { accountJson, epochSeconds, TEXT_FORMAT } from "../cli/formats.ts";
 import { ACCOUNT, APP, BROKER, TIMEOUT, VERBOSE } from "../cli/options.ts";
-import { escapeForTerminal, messageOf, print, printJson, say } from "../cli/output.ts";
+import { escapeForTerminal, print, printJson, say } from "../cli/output.ts";
 import { type TokenPlace, tokenPlace } from "../cli/token_cache.ts";
 
 export const command: Command = {
@@ -34,7 +34,7 @@ export const command: Command = {
   ],
   unlike: { tenant: "it shows the accounts of all tenants; --account USER shows only one" },
   examples: [
-    ["latchkey status --client-id azure-cli", "exit code 0 if somebody is signed in, 3 if nobody is"],
+    ["latchkey status --client-id azure-cli", "exit code 0 if a user is signed in, 3 if none is"],
     [
       "latchkey status --client-id azure-cli --format json | jq -r '.accounts[0].username'",
       "for a script",
@@ -78,7 +78,7 @@ async function showStatus(line: CommandLine, signal: AbortSignal | undefined): P
   else print(statusText(status));
   if (isSignedIn) return 0;
   const given = line.origin("account") === "profile" ? undefined : line.text("account");
-  say(`${given === undefined ? "nobody is" : `${given} is not`} signed in. Sign in: ${loginCommand(line, [])}`);
+  say(`${given === undefined ? "no user is" : `${given} is not`} signed in. Sign in: ${loginCommand(line, [])}`);
   return EXIT_NOBODY;
 }
 

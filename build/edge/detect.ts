@@ -13,7 +13,7 @@ export function findBroker(flags: BrokerFlags, options: JsonBrokerOptions): Prom
   if (isBrokerEnabled(flags, options.authority)) {
     return Promise.reject(
       new LatchkeyError("missing_dependency", "There is no way to a broker: this is latchkey's build for the edge", {
-        hint: "Leave enableBrokerOn… out there, or import the entry ./web, which has the calls of web apps alone; " +
+        remedy: "Leave enableBrokerOn… out there, or import the entry ./web, which has the calls of web apps alone; " +
           "a program on a device gets the whole build from Deno, Bun or Node",
       }),
     );

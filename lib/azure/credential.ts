@@ -7,7 +7,8 @@ import type { AccountInfo } from "../account.ts";
 import { APPLICATION_OPTIONS, PublicClientApplication, type PublicClientApplicationOptions } from "../application.ts";
 import { untilAborted } from "../async.ts";
 import { DEFAULT_AUTHORITY, isMultiTenant, parseAuthority } from "../authority.ts";
-import { ArgumentError, hintInWords, isInteractionRequired, LatchkeyError, withDetails } from "../errors.ts";
+import { ArgumentError, isInteractionRequired, LatchkeyError, withDetails } from "../errors.ts";
+import { API_WORDS, consentAt, hintOf, type HintWords } from "../hints.ts";
 import { type AcquireTokenRequest, checkOptions, type OptionNames, type SignInOptions } from "../request.ts";
 import { type AuthenticationResult, redacted } from "../token.ts";
 
@@ -294,22 +295,23 @@ export class LatchkeyCredential implements AsyncDisposable {
   }
 }
 
-/** Words of the credential for those in the library's hints. Of two that begin alike, the longer one is the first. */
-const CREDENTIAL_WORDS: Readonly<Record<string, string>> = {
-  "acquireTokenInteractive with a prompt": "authenticate",
-  "acquireTokenInteractive": "authenticate",
-  "tenantId or account in the request": "account or username in the credential's options",
-  "account in the request": "account or username in the credential's options",
-  "authenticationScheme": "proofOfPossessionOptions",
-  "(getAccounts)": "(app.getAccounts)",
-  "(see isPopSupported)": "(see app.isPopSupported)",
-  "getAuthorizationRequestUrl": "app.getAuthorizationRequestUrl",
+/** Words of the credential for remedies: where it has no method of its own, those of `app`. */
+const CREDENTIAL_WORDS: HintWords = {
+  ...API_WORDS,
+  sign_in: () => "Sign in: authenticate",
+  sign_in_again: () => "Sign in again: authenticate",
+  list_accounts: () => "List the accounts: app.getAccounts",
+  choose_account: () => "Choose one: account or username in the credential's options (app.getAccounts)",
+  consent: ({ url }) => consentAt(url ?? "the URL of app.getAuthorizationRequestUrl"),
+  omit_parameter: ({ parameter }) =>
+    parameter === "kid" ? "Ask without kid" : "Ask without proofOfPossessionOptions (see app.isPopSupported)",
+  enable_broker: ({ options }) => `To use the device's broker, set ${options.join(" or ")}; or sign in: authenticate`,
 };
 
 /** Returns a failure whose hint names what the credential has. */
 function inCredentialWords(error: LatchkeyError): LatchkeyError {
-  const hint = error.hint && hintInWords(error.hint, CREDENTIAL_WORDS);
-  return hint === error.hint ? error : withDetails(error, { hint });
+  const { remedy } = error;
+  return remedy ? Object.assign(withDetails(error, {}), { hint: hintOf(remedy, CREDENTIAL_WORDS) }) : error;
 }
 
 /** Returns the message with the hint: Azure's chains show only the message. */
@@ -319,7 +321,7 @@ function messageOf({ message, hint }: LatchkeyError): string {
 
 /** Returns the cause of an error whose message has the hint already. */
 function withoutHint(error: LatchkeyError): LatchkeyError {
-  return withDetails(error, { hint: undefined, remedy: undefined });
+  return withDetails(error, { remedy: undefined });
 }
 
 /** Returns a signal of the platform for one that is like it, and a function that stops listening to the latter. */

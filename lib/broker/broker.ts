@@ -6,6 +6,7 @@
 import type { AccountInfo } from "../account.ts";
 import type { Authority } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
+import type { Remedy } from "../hints.ts";
 import type { PopScheme, RequestOptions, TokenQuery, WindowHandle } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
 
@@ -123,7 +124,7 @@ export type BrokerFinding =
   | {
     readonly state: "off" | "unavailable";
     readonly reason: string;
-    readonly hint?: string | undefined;
+    readonly remedy?: Remedy | undefined;
     /** True if a broker is installed: then its failure is the cause of what fails without it. @default false */
     readonly isInstalled?: boolean | undefined;
     /** Options that enable the broker of this platform, if none of them is set. */
@@ -136,7 +137,7 @@ export function noBroker(
   correlationId?: string | undefined,
 ): LatchkeyError {
   const message = finding.state === "off" ? `There is no broker: ${finding.reason}` : finding.reason;
-  return new LatchkeyError("broker_unavailable", message, { hint: finding.hint, correlationId });
+  return new LatchkeyError("broker_unavailable", message, { remedy: finding.remedy, correlationId });
 }
 
 /** Platforms on which an app wants the broker. */
@@ -150,12 +151,6 @@ export interface BrokerFlags {
   /** Linux, and Windows Subsystem for Linux. @default false */
   readonly enableBrokerOnLinux?: boolean;
 }
-
-/** The error of a broker whose package is not installed. */
-export class NotInstalledError extends LatchkeyError {}
-
-/** The error of a broker that is installed and cannot be started. */
-export class StartFailedError extends LatchkeyError {}
 
 export function isAnyWanted(flags: BrokerFlags): boolean {
   const { enableBrokerOnWindows, enableBrokerOnWsl, enableBrokerOnMac, enableBrokerOnLinux } = flags;

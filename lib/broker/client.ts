@@ -8,6 +8,7 @@ import { noteWait } from "../async.ts";
 import type { Authority } from "../authority.ts";
 import type { JsonObject } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
+import { advice, type Remedy } from "../hints.ts";
 import type { WindowHandle } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
 import type {
@@ -52,7 +53,7 @@ export interface JsonBrokerOptions {
   readonly log: Logger;
   /** Called if the broker lacks what every client needs. */
   readonly onUnusable: (
-    why: { readonly reason: string; readonly hint?: string; readonly isInstalled: boolean },
+    why: { readonly reason: string; readonly remedy?: Remedy; readonly isInstalled: boolean },
   ) => void;
 }
 
@@ -126,9 +127,9 @@ class JsonCalls {
       return await callBroker(method, () => this.#transport.send(method, json, call), { ...call, log });
     } catch (error) {
       if (!required || !(error instanceof LatchkeyError) || error.code !== "refused") throw error;
-      const { message, correlationId, hint, cause } = error;
-      onUnusable({ reason: message, hint: "Update the broker", isInstalled: true });
-      throw new LatchkeyError("broker_unavailable", message, { correlationId, hint, cause });
+      const { message, correlationId, remedy, cause } = error;
+      onUnusable({ reason: message, remedy: advice("Update the broker"), isInstalled: true });
+      throw new LatchkeyError("broker_unavailable", message, { correlationId, remedy, cause });
     }
   }
 

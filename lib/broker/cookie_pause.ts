@@ -7,6 +7,7 @@
 import { type CallMark, Mutex, PauseAfterFailure } from "../async.ts";
 import { isObject, readJson, readNumber, readText } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
+import type { Remedy } from "../hints.ts";
 import { readPrivateFile, removePrivateFile, replacePrivateFile } from "../files/private_files.ts";
 import { stateFolder } from "../files/user_folders.ts";
 import type { BrokerCall } from "./broker.ts";
@@ -96,8 +97,12 @@ export async function endCookiePause(reply: string): Promise<void> {
 function paused(minutes: number, correlationId: string): LatchkeyError {
   const message =
     "Not asked for a cookie: the broker failed to give one a short time ago, and may open a PIN dialog again";
-  const hint = `Try again in ${minutes} min, or sign in first: acquireTokenInteractive with a prompt`;
-  return new LatchkeyError("temporarily_unavailable", message, { correlationId, hint });
+  const remedy: Remedy = {
+    kind: "try_again",
+    afterSeconds: minutes * 60,
+    or: { kind: "sign_in_again", with: "prompt" },
+  };
+  return new LatchkeyError("temporarily_unavailable", message, { correlationId, remedy });
 }
 
 function isRefusal(json: string): boolean {

@@ -5,17 +5,10 @@
  */
 import type { Authority } from "../authority.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
+import { anyOf, type Remedy } from "../hints.ts";
 import { operatingSystem, processor, readEnvironment } from "../runtime/host.ts";
 import { isWsl } from "../runtime/machine.ts";
-import {
-  type Broker,
-  type BrokerFinding,
-  type BrokerFlags,
-  type BrokerKind,
-  isAnyWanted,
-  NotInstalledError,
-  StartFailedError,
-} from "./broker.ts";
+import { type Broker, type BrokerFinding, type BrokerFlags, type BrokerKind, isAnyWanted } from "./broker.ts";
 import type { JsonBrokerOptions } from "./client.ts";
 import type { BrokerChannel, BrokerChannelOptions } from "./raw_channel.ts";
 
@@ -94,7 +87,7 @@ export async function openBrokerChannel(options: BrokerChannelOptions): Promise<
   const system = operatingSystem();
   if (system !== "linux") {
     throw new LatchkeyError("broker_unavailable", `No session bus has a broker on ${system || "this platform"}`, {
-      hint: "Ask for tokens instead: PublicClientApplication",
+      remedy: "Acquire tokens instead of a channel",
     });
   }
   return (await import("./raw_channel.ts")).brokerChannel(options);
@@ -112,19 +105,21 @@ function noneStarted(
   { system, isWsl, isOptional }: BrokerPlatform & { readonly isOptional: boolean },
 ): BrokerFinding {
   const fixable = failures.find((error) =>
-    error.code !== "broker_unavailable" && !(isOptional && error instanceof NotInstalledError)
+    error.code !== "broker_unavailable" && !(isOptional && error.remedy?.kind === "install")
   );
   if (fixable && failures.length === 1) throw fixable;
   const sorted = fixable ? [fixable, ...failures.filter((failure) => failure !== fixable)] : failures;
   const reason = sorted.map(({ message }) => message).join("; ");
-  const inWsl = system === "linux" && isWsl === undefined ? [`in WSL, run deno with ${WSL_FLAG}`] : [];
-  const hint = [...sorted.flatMap(({ hint }) => hint ?? []), ...inWsl].join("; or: ") || undefined;
-  if (fixable) throw new LatchkeyError(fixable.code, reason, { cause: fixable.cause, hint });
+  const inWsl: readonly Remedy[] = system === "linux" && isWsl === undefined
+    ? [{ kind: "run_deno_with", flags: WSL_FLAG, when: "In WSL" }]
+    : [];
+  const remedy = anyOf([...sorted.flatMap(({ remedy }) => remedy ?? []), ...inWsl]);
+  if (fixable) throw new LatchkeyError(fixable.code, reason, { cause: fixable.cause, remedy });
   return {
     state: "unavailable",
     reason,
-    hint,
-    isInstalled: failures.some((error) => error instanceof StartFailedError),
+    remedy,
+    isInstalled: failures.some(({ remedy }) => remedy?.kind === "repair_broker"),
   };
 }
 
@@ -162,7 +157,7 @@ export function planBrokers(facts: BrokerFacts): BrokerPlan {
   const kinds = known.filter((kind) => kind === chosen);
   if (kinds.length > 0) return { kinds };
   throw new LatchkeyError("configuration", "LATCHKEY_BROKER_KIND names no broker of this platform", {
-    hint: `Unset it, or set it to ${known.join(" or ")}`,
+    remedy: `Unset it, or set it to ${known.join(" or ")}`,
   });
 }
 

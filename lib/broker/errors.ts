@@ -3,57 +3,64 @@
  *
  * @module
  */
-import { codeOfOAuthError, errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
+import { codeOfOAuthError, errorCodesIn, type RemedyFacts, remedyFor } from "../aadsts.ts";
 import { escapeControlCharacters } from "../encoding.ts";
-import {
-  INTERACTION_REQUIRED_CODES,
-  LatchkeyError,
-  type LatchkeyErrorCode,
-  SIGN_IN_AGAIN,
-  type SystemWord,
-  systemWord,
-} from "../errors.ts";
+import { INTERACTION_REQUIRED_CODES, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
+import { advice, type Remedy, type SystemWord, systemWord } from "../hints.ts";
 
-const SIGN_IN = "A person has to sign in: acquireTokenInteractive";
-const LATER = "Try again in a minute";
+const SIGN_IN: Remedy = { kind: "sign_in" };
+const SIGN_IN_AGAIN: Remedy = { kind: "sign_in_again" };
+const LATER: Remedy = { kind: "try_again", afterSeconds: 60 };
 /** Himmelblau's refusals have no status, so only a try shows whether a sign-in helps. */
-const SIGN_IN_MAY_HELP = "The broker does not say what helps; a sign-in may: acquireTokenInteractive with a prompt";
+const SIGN_IN_MAY_HELP: Remedy = {
+  kind: "sign_in_again",
+  with: "prompt",
+  because: "The broker does not say what helps; a sign-in may",
+};
 
-/** Returns the words of the system that a hint is for. */
+/** Returns the words of the system that a remedy is for. */
 type Word = (word: SystemWord) => string;
 
 /** MSALRuntime's statuses, by number, each with what to do if the server gave no number of its own. */
-const STATUSES: readonly (readonly [code: LatchkeyErrorCode, hint?: string | ((word: Word) => string)])[] = [
+const STATUSES: readonly (readonly [code: LatchkeyErrorCode, remedy?: Remedy | ((word: Word) => Remedy)])[] = [
   ["unexpected"], // 0 unexpected
   ["unexpected"], // 1 reserved
   ["interaction_required", SIGN_IN], // 2 interaction required
   // 3 no network
-  ["no_network", "Check that the machine is online, and that its proxy lets login.microsoftonline.com through"],
+  ["no_network", { kind: "check_network", host: "login.microsoftonline.com" }],
   ["temporarily_unavailable", LATER], // 4 network temporarily unavailable
   ["temporarily_unavailable", LATER], // 5 server temporarily unavailable
   ["refused"], // 6 API contract violation
   ["user_canceled"], // 7 user cancelled
   ["user_canceled"], // 8 application cancelled
   // 9 incorrect configuration
-  ["configuration", "Check the client id, the tenant and the redirect URIs of the app registration"],
+  ["configuration", {
+    kind: "check_request",
+    parameters: ["clientId", "tenant"],
+    then: advice("Check the redirect URIs of the app registration"),
+  }],
   ["unexpected"], // 10 insufficient buffer
   // 11 authority untrusted
-  ["untrusted_authority", "Check the authority: the broker does not know its host"],
+  ["untrusted_authority", {
+    kind: "check_request",
+    parameters: ["authority"],
+    because: "The broker does not know the authority's host",
+  }],
   ["account_unusable", SIGN_IN_AGAIN], // 12 user switched
   ["account_unusable", SIGN_IN_AGAIN], // 13 account unusable
   ["account_unusable", SIGN_IN_AGAIN], // 14 user data removal required
   // 15 key not found
-  ["unexpected", (word) => `The broker lost its key: ${word("unlockKey")}`],
+  ["unexpected", (word) => ({ ...advice(word("unlockKey")), because: "The broker lost its key" })],
   // 16 account not found
-  ["account_not_found", "List the accounts (getAccounts), or sign in: acquireTokenInteractive"],
+  ["account_not_found", { kind: "list_accounts", or: SIGN_IN }],
   ["temporarily_unavailable", LATER], // 17 transient error
   ["interaction_required", SIGN_IN], // 18 account switch
   // 19 required broker missing
-  ["broker_unavailable", (word) => word("installBroker")],
+  ["broker_unavailable", (word) => advice(word("installBroker"))],
   // 20 device not registered
-  ["refused", (word) => `Register the device ${word("registration")}`],
+  ["refused", (word) => advice(`Register the device ${word("registration")}`)],
   // 21 fall back to native MSAL
-  ["broker_unavailable", "Go without the broker: do not enable it"],
+  ["broker_unavailable", { kind: "disable_broker" }],
 ];
 
 /** Statuses as brokers send them, from 15 on; up to 14 the numbers agree. */
@@ -71,9 +78,9 @@ export function codeOfStatus(status: number): LatchkeyErrorCode {
 }
 
 /** Returns `undefined` if nothing is known to help. */
-export function hintOfStatus(status: number, system?: string): string | undefined {
-  const hint = STATUSES[status]?.[1];
-  return typeof hint === "function" ? hint((word) => systemWord(word, system)) : hint;
+export function remedyOfStatus(status: number, system?: string): Remedy | undefined {
+  const remedy = STATUSES[status]?.[1];
+  return typeof remedy === "function" ? remedy((word) => systemWord(word, system)) : remedy;
 }
 
 interface BrokerRefusal {
@@ -94,7 +101,7 @@ interface BrokerRefusal {
 }
 
 /** Facts of the request for the error of its refusal. */
-export interface RefusalContext extends HintContext {
+export interface RefusalContext extends RemedyFacts {
   readonly correlationId: string;
   /** True for a silent request: a sign-in may help after its refusal. @default false */
   readonly isSilent?: boolean | undefined;
@@ -137,8 +144,8 @@ export function refusalError(refusal: BrokerRefusal, context: RefusalContext): L
   const { error, ...ofText } = serverErrorIn(errorDescription);
   const subError = escapeControlCharacters(refusal.subError ?? "") || ofText.subError;
   const code = codeOfRefusal(status, error);
-  const hint = hintFor({ errorCodes, subError, text: errorDescription, broker: refusal }, context) ??
-    hintOfStatus(code === codeOfStatus(status) ? status : STATUSES.findIndex(([each]) => each === code)) ??
+  const remedy = remedyFor({ errorCodes, subError, text: errorDescription, broker: refusal }, context) ??
+    remedyOfStatus(code === codeOfStatus(status) ? status : STATUSES.findIndex(([each]) => each === code)) ??
     (context.isSilent && status === 0 ? SIGN_IN_MAY_HELP : undefined);
   return new LatchkeyError(code, `The broker refused: ${errorDescription || numbersOf(refusal)}`, {
     error,
@@ -148,6 +155,6 @@ export function refusalError(refusal: BrokerRefusal, context: RefusalContext): L
     claims,
     correlationId: context.correlationId,
     broker: { status, subStatus, ...(tag !== undefined && { tag }), ...(errorCode !== undefined && { errorCode }) },
-    hint,
+    remedy,
   });
 }

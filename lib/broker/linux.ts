@@ -17,7 +17,8 @@ import {
 import { openSessionBus } from "../dbus/open.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
-import { type Broker, type BrokerTimeLimits, StartFailedError } from "./broker.ts";
+import { advice, type Remedy } from "../hints.ts";
+import type { Broker, BrokerTimeLimits } from "./broker.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./client.ts";
 
 const NAME = "com.microsoft.identity.broker1";
@@ -88,50 +89,52 @@ export async function watchBroker(
 async function throwUnavailable(error: unknown): Promise<never> {
   const isDBusError = error instanceof DBusError;
   if (!isDBusError && !(error instanceof LatchkeyError && error.code === "timed_out")) throw error;
-  const Failure = !isDBusError || isBrokerFailure(error.errorName) ? StartFailedError : LatchkeyError;
   const refusal = isDBusError && REFUSED_USER.has(error.errorName) ? ": a bus refuses all users but its own" : "";
-  throw new Failure("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}${refusal}`, {
+  throw new LatchkeyError("broker_unavailable", `Cannot start the broker: ${reasonOf(error)}${refusal}`, {
     cause: printableCause(error),
-    hint: isDBusError ? await startHint(error.errorName) : RESTART,
+    remedy: isDBusError ? await startRemedy(error.errorName) : repair(RESTART),
   });
-}
-
-/** Returns true if an error is of a broker that is installed, and not of the bus, or of a name that no service has. */
-function isBrokerFailure(errorName: string): boolean {
-  if (!errorName.startsWith(BUS_ERROR)) return true; // the broker's own
-  const name = errorName.slice(BUS_ERROR.length);
-  return ["NoReply", "TimedOut"].includes(name) || name.startsWith("Spawn.") && name !== "Spawn.ServiceNotFound";
 }
 
 const FIND_BUS =
   "Run this program in a session that has a bus, and check that DBUS_SESSION_BUS_ADDRESS names it (unix:path=/run/user/UID/bus)";
-const SERVE = "et tokens from the device that has the broker: latchkey serve --socket SOCKET there, " +
-  "latchkey serve --forward SOCKET -- COMMAND here";
+const SERVE = advice("Get tokens from the device that has the broker: see latchkey serve --help");
 
-/** Returns the hint for a missing bus: where a container or SSH shows, the user's broker is on another device. */
-async function noBusHint(): Promise<string> {
+/** Returns the remedy for a missing bus: where a container or SSH shows, the user's broker is on another device. */
+async function noBusRemedy(): Promise<Remedy> {
   const { isRemoteSession, readSessionFacts } = await import("../runtime/browser.ts");
-  if (isRemoteSession(await readSessionFacts())) return `G${SERVE}. If the broker is on this machine: ${FIND_BUS}`;
-  return `${FIND_BUS}. In a container or over SSH, g${SERVE}`;
+  if (isRemoteSession(await readSessionFacts())) {
+    return { ...SERVE, then: { ...advice(FIND_BUS), when: "If the broker is on this machine" } };
+  }
+  return { ...advice(FIND_BUS), then: { ...SERVE, when: "In a container or over SSH" } };
 }
 
-async function startHint(errorName: string): Promise<string> {
+/** Returns the remedy for a start that failed: `repair_broker` if the error is of a broker that is installed. */
+async function startRemedy(errorName: string): Promise<Remedy> {
   if (errorName === `${BUS_ERROR}ServiceUnknown`) {
-    return "Install microsoft-identity-broker and enrol the device (Intune), or himmelblau";
+    return advice("Install microsoft-identity-broker and enroll the device (Intune), or himmelblau");
   }
-  if (/\.Spawn\.(ExecFailed|FileInvalid|PermissionsInvalid|ServiceNotFound)$/.test(errorName)) {
-    return "Install the broker again: the bus cannot run the program that its service file names";
-  }
+  const reinstall = "Install the broker again: the bus cannot run the program that its service file names";
+  if (errorName.endsWith(".Spawn.ServiceNotFound")) return advice(reinstall);
+  if (/\.Spawn\.(ExecFailed|FileInvalid|PermissionsInvalid)$/.test(errorName)) return repair(reinstall);
   // A broker that the bus started without a display dies before it answers.
   if (errorName === `${BUS_ERROR}NoReply` || errorName.includes(".Spawn.")) {
-    return "Give the bus the display and try again: dbus-update-activation-environment --systemd DISPLAY WAYLAND_DISPLAY XAUTHORITY";
+    return repair(
+      "Give the bus the display and try again: dbus-update-activation-environment --systemd DISPLAY WAYLAND_DISPLAY XAUTHORITY",
+    );
   }
   if (REFUSED_USER.has(errorName)) {
-    return "If the bus is another user's, as after sudo or su, run this program as the user of the session, without sudo";
+    return advice(
+      "Run this program as the user of the session, without sudo, if the bus is another user's, as after sudo or su",
+    );
   }
   // The broker did not take its name within the bus' own time limit, or returned an error of its own.
-  if (errorName === `${BUS_ERROR}TimedOut` || !errorName.startsWith(BUS_ERROR)) return RESTART;
-  return await noBusHint();
+  if (errorName === `${BUS_ERROR}TimedOut` || !errorName.startsWith(BUS_ERROR)) return repair(RESTART);
+  return await noBusRemedy();
+}
+
+function repair(text: string): Remedy {
+  return { kind: "repair_broker", text };
 }
 
 function reasonOf(error: Error): string {
@@ -181,10 +184,10 @@ export function linuxTransport(bus: SessionBus, { startMs }: Pick<BrokerTimeLimi
 /** Translates a D-Bus error: the broker went away, is too old, or returned an error of its own. */
 async function callError(error: unknown, method: string, correlationId: string): Promise<unknown> {
   if (error instanceof LatchkeyError) {
-    const hint = error.code === "timed_out"
+    const remedy = error.code === "timed_out"
       ? `${ANSWER_PROMPT}. ${RESTART}; latchkey doctor looks for the cause`
-      : error.hint;
-    return new LatchkeyError(error.code, error.message, { cause: error, correlationId, hint });
+      : error.remedy;
+    return new LatchkeyError(error.code, error.message, { cause: error, correlationId, remedy });
   }
   if (!(error instanceof DBusError)) return error;
   const { errorName } = error;
@@ -193,13 +196,13 @@ async function callError(error: unknown, method: string, correlationId: string):
   if (GONE.has(busError) || errorName.includes(".Spawn.")) {
     return new LatchkeyError("broker_unavailable", `The broker went away during ${method}: ${reasonOf(error)}`, {
       ...details,
-      hint: "Try again; if it stays away, see journalctl --user -u microsoft-identity-broker",
+      remedy: "Try again; if it stays away, see journalctl --user -u microsoft-identity-broker",
     });
   }
   if (UNKNOWN.has(busError)) {
     const isOptional = OPTIONAL_METHODS.includes(method);
-    const hint = isOptional ? (await import("../aadsts.ts")).NOT_IMPLEMENTED : "Update the broker";
-    return new LatchkeyError("refused", `The broker does not know ${method}`, { ...details, hint });
+    const remedy = isOptional ? (await import("../aadsts.ts")).NOT_IMPLEMENTED : "Update the broker";
+    return new LatchkeyError("refused", `The broker does not know ${method}`, { ...details, remedy });
   }
   const errorDescription = `${errorName}: ${escapeControlCharacters(error.message)}`;
   return new LatchkeyError("unexpected", `The broker failed in ${method}: ${errorDescription}`, {

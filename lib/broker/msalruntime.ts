@@ -14,6 +14,7 @@ import { Mutex, startTimer, untilAborted, withinTime } from "../async.ts";
 import { brokerPluginUri, NATIVE_CLIENT_URI, UNSIGNED_APP_URI } from "../authority.ts";
 import { escapeControlCharacters, isObject, type JsonObject, readNumber, readText } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
+import { CANNOT_BIND_TO_KEY } from "../hints.ts";
 import type { WindowHandle } from "../request.ts";
 import { operatingSystem } from "../runtime/host.ts";
 import { withoutReserved } from "../scopes.ts";
@@ -255,9 +256,9 @@ export async function startMsalRuntimeBroker(options: JsonBrokerOptions, signal?
   };
 }
 
-function cannot(what: string, hint: string): (_request: unknown, call: BrokerCall) => Promise<never> {
+function cannot(what: string, remedy: string): (_request: unknown, call: BrokerCall) => Promise<never> {
   return (_request, { correlationId }) =>
-    Promise.reject(new LatchkeyError("refused", `MSALRuntime does not ${what}`, { correlationId, hint }));
+    Promise.reject(new LatchkeyError("refused", `MSALRuntime does not ${what}`, { correlationId, remedy }));
 }
 
 function byName(one: AccountInfo, other: AccountInfo): number {
@@ -294,7 +295,7 @@ export async function callNative<T>(start: Start<T>, options: NativeCallOptions)
   const timedOut = () =>
     new LatchkeyError("timed_out", `The broker did not answer ${name} within ${timeoutMs} ms`, {
       correlationId,
-      hint: "Try again; latchkey doctor looks for the cause",
+      remedy: "Try again; latchkey doctor looks for the cause",
     });
   const work = async (): Promise<T> => {
     gone.throwIfAborted(); // while it waited for the mutex
@@ -346,7 +347,7 @@ function refuseKey({ pop }: BrokerTokenRequest, { correlationId }: BrokerCall): 
   if (pop?.kid === undefined) return;
   throw new LatchkeyError("refused", "MSALRuntime binds no token to a key of the caller's", {
     correlationId,
-    hint: "This broker cannot bind tokens to a key of yours: ask without kid",
+    remedy: CANNOT_BIND_TO_KEY,
   });
 }
 
@@ -442,7 +443,7 @@ export function nativeError(thrown: unknown, context: RefusalContext): LatchkeyE
     return new LatchkeyError("broker_unavailable", `The broker went away: ${errorDescription}`, {
       correlationId,
       errorDescription,
-      hint: "Try again; if it stays away, restart this program",
+      remedy: "Try again; if it stays away, restart this program",
     });
   }
   const tag = readNumber(thrown.errorTag);

@@ -9,7 +9,8 @@
  * @module
  */
 import { escapeControlCharacters } from "../encoding.ts";
-import { LatchkeyError, type LatchkeyErrorCode, type Logger, type LogLevel, systemWord } from "../errors.ts";
+import { LatchkeyError, type LatchkeyErrorCode, type Logger, type LogLevel } from "../errors.ts";
+import { advice, type Remedy, systemWord } from "../hints.ts";
 import { placeOpenToOthers } from "../files/permissions.ts";
 import {
   currentRuntime,
@@ -23,7 +24,6 @@ import {
 import { packageFolders } from "../runtime/installation.ts";
 import { readOsRelease } from "../runtime/machine.ts";
 import { isAbsolutePath, isThere, readTextFile } from "../runtime/paths.ts";
-import { NotInstalledError, StartFailedError } from "./broker.ts";
 
 /** The package, which the app's author installs. */
 export const PACKAGE = "@azure/msal-node-runtime";
@@ -150,10 +150,9 @@ export async function openMsalRuntime(): Promise<OpenMsalRuntime> {
   const { StartupError: error } = opened.library;
   if (!error) return opened;
   const reason = escapeControlCharacters(error.errorContext);
-  const hint = HINTS[operatingSystem()];
-  // Only Windows always has a broker: elsewhere the library says the same if none is installed.
-  const Failure = operatingSystem() === "win32" ? StartFailedError : LatchkeyError;
-  throw new Failure("broker_unavailable", `Cannot start the broker: ${reason}`, { hint });
+  throw new LatchkeyError("broker_unavailable", `Cannot start the broker: ${reason}`, {
+    remedy: START_REMEDIES[operatingSystem()],
+  });
 }
 
 /** Returns the version of an addon's package; `undefined` if it is unknown, or Deno may not read it. */
@@ -177,7 +176,7 @@ async function candidates(): Promise<readonly string[]> {
   if (place === undefined) return packageFolders(PACKAGE).map((folder) => `${folder}${separator}${below}`);
   if (!isAbsolutePath(place)) {
     throw new LatchkeyError("configuration", `Cannot use ${VARIABLE}: it is not an absolute path`, {
-      hint: `Set it to the absolute path of the folder of ${PACKAGE}, or of its addon (.node)`,
+      remedy: `Set it to the absolute path of the folder of ${PACKAGE}, or of its addon (.node)`,
     });
   }
   return [place.endsWith(".node") ? place : `${place.replace(/[\\/]+$/, "")}${separator}${below}`];
@@ -228,26 +227,37 @@ function messageOf(error: unknown): string {
 function notFound(paths: readonly string[], install: string): LatchkeyError {
   const unreadable = paths.find((path) => isAddonThere(path) === undefined);
   if (unreadable !== undefined) return notPermitted(unreadable);
-  const [message, hint] = readEnvironment(VARIABLE) === undefined
-    ? [`The package ${PACKAGE} is not installed`, `Install it: ${install}; or set ${VARIABLE} to its folder`]
-    : [
-      `Cannot use ${VARIABLE}: there is no ${paths[0]}`,
-      `Set it to the folder of ${PACKAGE}, 0.20.6 or later, or to its addon (.node)`,
-    ];
-  return new NotInstalledError("missing_dependency", message, { hint });
+  const installation: Remedy = { kind: "install", package: PACKAGE, command: install };
+  const place = `the folder of ${PACKAGE}, 0.20.6 or later, or to its addon (.node)`;
+  if (readEnvironment(VARIABLE) === undefined) {
+    return new LatchkeyError("missing_dependency", `The package ${PACKAGE} is not installed`, {
+      remedy: { ...installation, or: advice(`Set ${VARIABLE} to ${place}`) },
+    });
+  }
+  return new LatchkeyError("missing_dependency", `Cannot use ${VARIABLE}: there is no ${paths[0]}`, {
+    remedy: { ...installation, then: advice(`Unset ${VARIABLE}, or set it to ${place}`) },
+  });
 }
 
 function notPermitted(path: string): LatchkeyError {
   const flags = quoteCommand([`--allow-ffi=${path}`, `--allow-read=${packageOfAddon(path) ?? path}`]);
   return new LatchkeyError("missing_dependency", `Deno may not open ${PACKAGE}`, {
-    hint: `Install it: ${howToInstall("Deno")}; and run deno with ${flags}`,
+    remedy: {
+      kind: "run_deno_with",
+      flags,
+      then: { kind: "install", package: PACKAGE, command: howToInstall("Deno"), when: "If it is not installed" },
+    },
   });
 }
 
-const HINTS: Readonly<Record<string, string>> = {
-  win32: "Check that the Windows account manager works: Windows 10 or later, Server 2019 or later; dsregcmd /status",
-  darwin: systemWord("installBroker", "darwin"),
-  linux: "Install microsoft-identity-broker and enrol the device (Intune); then restart this program",
+/** Remedies for a library that finds no broker. Only Windows always has one: elsewhere it may not be installed. */
+const START_REMEDIES: Readonly<Record<string, Remedy>> = {
+  win32: {
+    kind: "repair_broker",
+    text: "Check the Windows account manager with dsregcmd /status: Windows 10 or Server 2019 or later have it",
+  },
+  darwin: advice(systemWord("installBroker", "darwin")),
+  linux: advice("Install microsoft-identity-broker and enroll the device (Intune); then restart this program"),
 };
 
 /** Folders of the package, by operating system and processor. Microsoft supports no other machines. */
@@ -276,7 +286,7 @@ export function addonBelowPackage({ system, arch, osRelease = "" }: AddonMachine
   const [folder, processor] = FOLDERS[`${system} ${arch}`] ?? [];
   if (folder === undefined || processor === undefined) {
     throw new LatchkeyError("broker_unavailable", `Microsoft has no MSALRuntime for ${system} on ${arch}`, {
-      hint: "It supports Windows, macOS, and Linux on x86_64 with glibc",
+      remedy: "Use Windows, macOS, or Linux on x86_64 with glibc",
     });
   }
   const distribution = system === "linux" ? [linuxBuild(osRelease)] : [];
@@ -306,8 +316,8 @@ export function addonFailure(
   { path, system, install }: { readonly path: string; readonly system: string; readonly install: string },
 ): LatchkeyError {
   const [said = ""] = message.split("\n"); // Deno adds the path in a second line
-  const failure = (code: LatchkeyErrorCode, why: string, hint: string) =>
-    new LatchkeyError(code, `Cannot load MSALRuntime: ${escapeControlCharacters(why)}`, { hint });
+  const failure = (code: LatchkeyErrorCode, why: string, remedy: string) =>
+    new LatchkeyError(code, `Cannot load MSALRuntime: ${escapeControlCharacters(why)}`, { remedy });
   const [, library] = /^(lib[^/: ]+): cannot open shared object file/.exec(said) ?? [];
   if (library) {
     const rhel = "RHEL 8, 9: dnf install webkit2gtk3; RHEL 10: dnf install webkitgtk6.0";
@@ -385,7 +395,7 @@ async function requireTrusted(path: string): Promise<void> {
   const task = isNamed ? `use ${VARIABLE}` : "load MSALRuntime";
   const fix = place.command === undefined ? "" : `, or run ${place.command}`;
   throw new LatchkeyError(code, `Cannot ${task}: others can change ${escapeControlCharacters(place.path)}`, {
-    hint: `Put ${PACKAGE} where only root and you can write${fix}`,
+    remedy: `Put ${PACKAGE} where only root and you can write${fix}`,
   });
 }
 

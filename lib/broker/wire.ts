@@ -18,6 +18,7 @@ import {
   readTime,
 } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
+import { CANNOT_BIND, CANNOT_BIND_TO_KEY } from "../hints.ts";
 import { CONSOLE_WINDOW_HANDLE, type PopScheme, type WindowHandle } from "../request.ts";
 import { operatingSystem } from "../runtime/host.ts";
 import { withoutReserved } from "../scopes.ts";
@@ -360,13 +361,13 @@ function readBoundType(
     if (isObject(cnf) && (cnf.kid === pop.kid || cnf.jkt === pop.kid)) return "pop"; // RFC 7800, 3.4; RFC 9449, 6.1
     throw new LatchkeyError("invalid_response", "The broker returned a token that is not bound to the request's key", {
       correlationId,
-      hint: "This broker cannot bind tokens to a key of yours: ask without kid",
+      remedy: CANNOT_BIND_TO_KEY,
     });
   }
   if (!pop || type === "pop") return type;
   throw new LatchkeyError("invalid_response", "The broker returned a bearer token instead of a bound one", {
     correlationId,
-    hint: "This broker cannot bind tokens (see isPopSupported): acquire the token without authenticationScheme",
+    remedy: CANNOT_BIND,
   });
 }
 
@@ -452,7 +453,7 @@ async function throwErrorIn(reply: JsonObject, context: RefusalContext): Promise
 function emptyReply(correlationId: string): LatchkeyError {
   return new LatchkeyError("broker_unavailable", "The broker sent an empty reply: its daemon could not answer", {
     correlationId,
-    hint:
+    remedy:
       "Check the daemon (himmelblau: systemctl status himmelblaud) and the login keyring (latchkey doctor), then try again",
   });
 }

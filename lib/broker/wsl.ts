@@ -9,11 +9,12 @@
 import { brokerPluginUri } from "../authority.ts";
 import { escapeControlCharacters, readJson } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
+import { advice, type Remedy } from "../hints.ts";
 import type { LocalFiles } from "../files/files.ts";
 import { openLocalFiles } from "../files/permissions.ts";
 import { isProcessGone, mayReadEnvironment, readEnvironment, requirePermission, shellWord } from "../runtime/host.ts";
 import { type CommandOptions, type CommandResult, runCommand, StartError } from "../runtime/process.ts";
-import { type Broker, StartFailedError } from "./broker.ts";
+import type { Broker } from "./broker.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./client.ts";
 
 /** Absolute, since the `PATH` of services does not have its folder. */
@@ -51,9 +52,10 @@ export async function startWslBroker(options: JsonBrokerOptions, signal?: AbortS
   } catch (error) {
     signal?.throwIfAborted();
     if (!(error instanceof LatchkeyError) || error.code === "missing_dependency") throw error;
-    const hint = error.code === "broker_unavailable" ? error.hint : WSL_HINTS.restart;
-    const Failure = isFound ? StartFailedError : LatchkeyError;
-    throw new Failure("broker_unavailable", `Cannot reach Windows' broker: ${error.message}`, { hint });
+    const known = error.code === "broker_unavailable" ? error.remedy : undefined;
+    const step = known ?? advice(WSL_HINTS.restart);
+    const remedy: Remedy = isFound && step.kind === "advice" ? { ...step, kind: "repair_broker" } : step;
+    throw new LatchkeyError("broker_unavailable", `Cannot reach Windows' broker: ${error.message}`, { remedy });
   }
 }
 
@@ -76,9 +78,11 @@ function wslTransport(path: string, log: Logger): JsonTransport {
         if (!(error instanceof LatchkeyError)) throw error;
         const { code, message } = error;
         const isGone = code === "broker_unavailable";
-        const hint = code === "timed_out" ? `${WSL_HINTS.restart}; latchkey doctor looks for the cause` : error.hint;
+        const remedy = code === "timed_out"
+          ? `${WSL_HINTS.restart}; latchkey doctor looks for the cause`
+          : error.remedy;
         const what = isGone ? `Cannot ask Windows' broker for ${method}: ${message}` : message;
-        throw new LatchkeyError(code, what, { correlationId, hint });
+        throw new LatchkeyError(code, what, { correlationId, remedy });
       }
     },
     // Never sent, but Microsoft Entra ID requires it of the app if Windows' broker asks.
@@ -117,7 +121,7 @@ async function runProxy(
   const length = commandLineLength(command);
   if (length > MAX_COMMAND_LINE) {
     throw new LatchkeyError("configuration", `The request is too long for Windows: ${length} characters`, {
-      hint: `Ask for fewer scopes, or with fewer claims: Windows' limit of a command line is ${MAX_COMMAND_LINE}`,
+      remedy: `Ask for fewer scopes, or with fewer claims: Windows' limit of a command line is ${MAX_COMMAND_LINE}`,
     });
   }
   requireRun(path, path);
@@ -193,8 +197,8 @@ async function run(command: readonly string[], limits: RunLimits): Promise<Comma
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     if (error.isMissing) {
-      const hint = program === WSLINFO ? `${WSL_HINTS.update}; containers have none` : WSL_HINTS.drive;
-      throw unavailable(`there is no ${program}`, hint);
+      const remedy = program === WSLINFO ? `${WSL_HINTS.update}; containers have none` : WSL_HINTS.drive;
+      throw unavailable(`there is no ${program}`, remedy);
     }
     throw unavailable(error.reason === "ENOEXEC" ? INTEROP_IS_OFF : error.message, WSL_HINTS.interop);
   }
@@ -214,8 +218,8 @@ function interopError({ code, stderr }: CommandResult, program: string): Latchke
     : undefined;
 }
 
-function unavailable(why: string, hint: string): LatchkeyError {
-  return new LatchkeyError("broker_unavailable", why, { hint });
+function unavailable(why: string, remedy: string): LatchkeyError {
+  return new LatchkeyError("broker_unavailable", why, { remedy });
 }
 
 const INTEROP = "WSL_INTEROP";

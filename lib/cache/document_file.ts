@@ -237,7 +237,7 @@ export class DocumentFile implements Required<CacheStore> {
       }
       if (isChanged && nowMs - startMs >= RESTLESS_MS) {
         throw new LatchkeyError("timed_out", `Cannot read ${this.#path}: another program writes it all the time`, {
-          hint: "End the program that writes it, or choose another file: a token cache is written as a whole",
+          remedy: "End the program that writes it, or choose another file: a token cache is written as a whole",
         });
       }
       await delayWithJitter(DELAY_MS, call.signal);
@@ -280,7 +280,7 @@ export class DocumentFile implements Required<CacheStore> {
       }
     }
     throw new LatchkeyError("timed_out", `Cannot write ${this.#path}: other programs write it all the time`, {
-      hint: "Try again",
+      remedy: { kind: "try_again" },
     });
   }
 
@@ -301,12 +301,12 @@ export class DocumentFile implements Required<CacheStore> {
   }
 }
 
-function notWritable({ code, message, hint }: LatchkeyError): LatchkeyError {
+function notWritable({ code, message, remedy }: LatchkeyError): LatchkeyError {
   const reason = "Nothing was renewed: a server may accept a refresh token only once, and to lose the new one " +
     "is to lose the sign-in";
   return new LatchkeyError(code, `Cannot store the tokens of a renewal: ${message}`, {
     error: "cache_not_writable",
-    hint: hint ? `${hint}. ${reason}` : reason,
+    remedy: { ...(remedy ?? { kind: "try_again" }), note: reason },
   });
 }
 

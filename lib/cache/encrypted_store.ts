@@ -8,9 +8,11 @@
  */
 import { decodeHex, encodeHex, isGuid, joinBytes } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
+import { advice } from "../hints.ts";
 import { pathIn } from "../runtime/paths.ts";
 import { DocumentFile, type DocumentFormat } from "./document_file.ts";
 import {
+  BEGIN_ANEW,
   type EncryptionKey,
   type EncryptionKeyOptions,
   findEncryptionKey,
@@ -42,8 +44,7 @@ export function encryptedStore(
       if (!key) {
         const message = `The key of the token cache in ${folder} is lost: key.json is missing`;
         throw new LatchkeyError("configuration", message, {
-          hint:
-            "Bring key.json back, or sign in again: acquireTokenInteractive begins anew, and sets the old cache aside",
+          remedy: { ...advice("Restore key.json"), or: { kind: "sign_in_again", when: BEGIN_ANEW } },
         });
       }
       return await decrypt(bytes, key, { name: DOCUMENT_NAME }) ?? UNREADABLE;

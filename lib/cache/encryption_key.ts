@@ -7,6 +7,7 @@
 import { type Clock, runtimeClock } from "../async.ts";
 import { encodeBase64, escapeControlCharacters, isBase64, isGuid, readJson, readText } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
+import { advice, type Remedy } from "../hints.ts";
 import { type Lock, withLock } from "../files/lock.ts";
 import { readPrivateFile, replacePrivateFile, setAsideFile } from "../files/private_files.ts";
 import { KeyringError, type KeyringProblem } from "../keyring/errors.ts";
@@ -174,7 +175,7 @@ async function readRecord(folder: string, { signal }: EncryptionKeyOptions): Pro
   const record = readKeyRecord(bytes);
   if (record !== "unknown_place") return record ?? "damaged";
   throw new LatchkeyError("configuration", `${path} names an unknown place for keys`, {
-    hint: `Update latchkey, or move ${folder} away and sign in again`,
+    remedy: `Update latchkey, or move ${folder} away and sign in again`,
   });
 }
 
@@ -190,7 +191,7 @@ async function getKey(
   const bytes = readKey(text);
   if (bytes) return keyOf(record, bytes);
   throw new LatchkeyError("invalid_response", `The item ${record.id} in ${NAMES[record.place]} is not a key`, {
-    hint: `Remove that item from it, and sign in again`,
+    remedy: `Remove that item from it, and sign in again`,
   });
 }
 
@@ -204,7 +205,7 @@ async function getFromKeyring(
   if (place !== keyring.place) {
     const message = `The key of the token cache in ${folder} is in ${NAMES[place]}, which this system does not have`;
     throw new LatchkeyError("configuration", message, {
-      hint: `Choose another folder on this system, or move ${folder} away and sign in again`,
+      remedy: `Choose another folder on this system, or move ${folder} away and sign in again`,
     });
   }
   try {
@@ -213,8 +214,11 @@ async function getFromKeyring(
     options.signal?.throwIfAborted();
     throw keyringFailure(error, place, {
       doing: `Cannot read the token cache in ${folder}`,
-      alternative:
-        `to go on without it, choose plaintextStore or memoryStore; or move ${folder} away and sign in again`,
+      alternative: {
+        kind: "choose_store",
+        when: "To go on without it",
+        or: advice(`Move ${folder} away and sign in again`),
+      },
     });
   }
 }
@@ -370,9 +374,12 @@ const NAMES: Readonly<Record<KeyLocation, string>> = {
   file: "a file",
 };
 
+/** Condition of a sign-in after which a cache that cannot be decrypted is quarantined. */
+export const BEGIN_ANEW = "To begin a new cache and quarantine the old one";
+
 const LOG_IN = "log out and in again with your password";
-const UNLOCK = { hint: `Unlock it in seahorse (Passwords and Keys), or ${LOG_IN}`, step: "unlock the keyring" };
-const START_AGAIN = { hint: `Start it again: ${LOG_IN}`, step: "start the keyring again" };
+const UNLOCK = { remedy: `Unlock it in seahorse (Passwords and Keys), or ${LOG_IN}`, step: "unlock the keyring" };
+const START_AGAIN = { remedy: `Start it again: ${LOG_IN}`, step: "start the keyring again" };
 
 const HINTS: Readonly<Record<string, string>> = {
   keychain: `Unlock it, or ${LOG_IN}`,
@@ -381,28 +388,28 @@ const HINTS: Readonly<Record<string, string>> = {
 
 /** Reason for people, hint, and the first step to get a new key into the keyring. */
 const PROBLEMS: Readonly<
-  Record<KeyringProblem, { readonly reason: string; readonly hint: string; readonly step: string }>
+  Record<KeyringProblem, { readonly reason: string; readonly remedy: string; readonly step: string }>
 > = {
   no_bus: {
     reason: "cannot be reached: this session has no bus",
-    hint: "Run this program in a session that has a bus, with its address in DBUS_SESSION_BUS_ADDRESS",
+    remedy: "Run this program in a session that has a bus, with its address in DBUS_SESSION_BUS_ADDRESS",
     step: "work in a session that has a bus",
   },
   no_service: {
     reason: "is not there: no program serves it, and none can be started",
-    hint: "Start the program that kept the key (gnome-keyring, KWallet, KeePassXC)",
+    remedy: "Start the program that kept the key (gnome-keyring, KWallet, KeePassXC)",
     step: "start a keyring",
   },
   no_keyring: {
     reason: "is running, but has no keyring yet",
-    hint: `Make a default keyring in seahorse (Passwords and Keys), or ${LOG_IN}`,
+    remedy: `Make a default keyring in seahorse (Passwords and Keys), or ${LOG_IN}`,
     step: "make a default keyring",
   },
   locked: { reason: "is locked", ...UNLOCK },
   dismissed: { reason: "is locked, and its prompt was dismissed or could not be shown", ...UNLOCK },
   unanswered: { reason: "is locked, and nobody answered its prompt", ...UNLOCK },
   silent: { reason: "does not answer", ...START_AGAIN },
-  gone: { ...START_AGAIN, reason: "went away", hint: `Try again, or start it again: ${LOG_IN}` },
+  gone: { ...START_AGAIN, reason: "went away", remedy: `Try again, or start it again: ${LOG_IN}` },
   failed: { reason: "failed", ...START_AGAIN },
 };
 
@@ -416,11 +423,11 @@ function reasonOf(error: KeyringError | LatchkeyError, place: KeyLocation): stri
 function keyLost(folder: string, record: LostRecord): LatchkeyError {
   const place = record === "damaged" ? undefined : record.place;
   const cause = place ? `${NAMES[place]} does not have it` : `${pathOf(folder)} is damaged`;
-  const again = "acquireTokenInteractive begins anew, and sets the old cache aside";
-  const hint = place === "secret-service"
-    ? `If another session's keyring has it, work there; else sign in again: ${again}`
-    : `Sign in again: ${again}`;
-  return new LatchkeyError("configuration", `The key of the token cache in ${folder} is lost: ${cause}`, { hint });
+  const again: Remedy = { kind: "sign_in_again", when: BEGIN_ANEW };
+  const remedy: Remedy = place === "secret-service"
+    ? { ...advice("Work in that session"), when: "If another session's keyring has the key", or: again }
+    : again;
+  return new LatchkeyError("configuration", `The key of the token cache in ${folder} is lost: ${cause}`, { remedy });
 }
 
 /** Returns the problem of a new key that the user can still fix, and says where the key goes otherwise. */
@@ -428,13 +435,15 @@ function mayBeInFile(error: KeyringError, folder: string, place: KeyLocation): L
   const step = error.problem === "locked" ? "unlock it" : "make one";
   const message = `For now ${reasonOf(error, place)}. A sign-in at a desktop prompts to ${step}; otherwise the key ` +
     `goes into ${pathOf(folder)}`;
-  return new LatchkeyError("configuration", message, { hint: `${PROBLEMS[error.problem].hint}, before you sign in` });
+  return new LatchkeyError("configuration", message, {
+    remedy: `${PROBLEMS[error.problem].remedy}, before you sign in`,
+  });
 }
 
 function cannotKeep(error: unknown, folder: string, place: KeyLocation): unknown {
   return keyringFailure(error, place, {
     doing: `Cannot keep the key of the token cache in ${folder}`,
-    alternative: 'or let the key be in a file (keyLocation "auto" or "file")',
+    alternative: advice('Let the key be in a file (keyLocation "auto" or "file")'),
   });
 }
 
@@ -442,10 +451,12 @@ function cannotKeep(error: unknown, folder: string, place: KeyLocation): unknown
 function keyringFailure(
   error: unknown,
   place: KeyLocation,
-  { doing, alternative }: { readonly doing: string; readonly alternative: string },
+  { doing, alternative }: { readonly doing: string; readonly alternative: Remedy },
 ): unknown {
   if (!(error instanceof KeyringError)) return error;
   const code = ["unanswered", "silent"].includes(error.problem) ? "timed_out" : "configuration";
-  const hint = place === "secret-service" ? PROBLEMS[error.problem].hint : HINTS[place] ?? LOG_IN;
-  return new LatchkeyError(code, `${doing}: ${reasonOf(error, place)}`, { hint: `${hint}; ${alternative}` });
+  const step = place === "secret-service" ? PROBLEMS[error.problem].remedy : HINTS[place] ?? LOG_IN;
+  return new LatchkeyError(code, `${doing}: ${reasonOf(error, place)}`, {
+    remedy: { ...advice(step), or: alternative },
+  });
 }

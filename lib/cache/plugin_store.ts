@@ -148,6 +148,6 @@ function pluginFailure(error: unknown, method: string): LatchkeyError {
   const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown };
   const kind = [code, name].find((text) => typeof text === "string" && /^\w{2,60}$/.test(text)) ?? "no error";
   return new LatchkeyError("configuration", `Cannot use the token cache: the plugin's ${method} failed (${kind})`, {
-    hint: "Check that the place where the cache plugin stores the cache can be read and written",
+    remedy: "Check that the place where the cache plugin stores the cache can be read and written",
   });
 }

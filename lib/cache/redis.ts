@@ -203,7 +203,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
         delayMs = Math.min(delayMs * 2, MAX_DELAY_MS);
       }
       const message = "Cannot write to the token cache: other machines change it too often";
-      throw new LatchkeyError("temporarily_unavailable", message, { hint: "Try again in a moment" });
+      throw new LatchkeyError("temporarily_unavailable", message, { remedy: "Try again in a moment" });
     },
 
     async setAside(homeAccountId, isDamaged, call = {}) {
@@ -356,16 +356,16 @@ async function withRedisLock<T>(
   return await acquire() ? await untilAborted(workUnderLock(), signal) : await work();
 }
 
-/** Meaning of an error reply: the words that it can begin with, the cause, and a hint. */
-type Meaning = readonly [words: string, cause: string, hint: string];
+/** Meaning of an error reply: the words that it can begin with, the cause, and advice. */
+type Meaning = readonly [words: string, cause: string, remedy: string];
 
-const CREDENTIALS_HINT =
+const GIVE_CREDENTIALS =
   "Give the client a user and a password that may run EVAL and the commands of the store's scripts on keys with its prefix";
-const PERMISSION: Meaning = ["NOPERM DENIED", "the client's user may not do this in Redis", CREDENTIALS_HINT];
+const PERMISSION: Meaning = ["NOPERM DENIED", "the client's user may not do this in Redis", GIVE_CREDENTIALS];
 /** The meanings of errors that are `configuration`. */
 const MISCONFIGURED: readonly Meaning[] = [
   PERMISSION,
-  ["NOAUTH WRONGPASS", "the client's password for Redis is wrong or missing", CREDENTIALS_HINT],
+  ["NOAUTH WRONGPASS", "the client's password for Redis is wrong or missing", GIVE_CREDENTIALS],
   ["MOVED ASK CROSSSLOT", "Redis is a cluster, and the client does not know", "Use the library's client for clusters"],
   ["WRONGTYPE", "a key of the store holds another program's data", "Give the store a prefix that nothing else uses"],
 ];
@@ -393,7 +393,7 @@ export function redisFailure(reason: unknown): LatchkeyError {
   if (!REPLY.test(text)) {
     if (TIMEOUT.test(nameOf(reason) + text)) return noAnswer();
     return new LatchkeyError("no_network", `Cannot use the token cache: Redis cannot be reached${nameOf(reason)}`, {
-      hint: "Check that Redis runs, and that the client is connected to it, with the right password",
+      remedy: "Check that Redis runs, and that the client is connected to it, with the right password",
     });
   }
   // Redis 6 puts words of its own before the error that a script got.
@@ -401,14 +401,14 @@ export function redisFailure(reason: unknown): LatchkeyError {
   const word = words.find(meaningOf) ?? words[0];
   const meaning = text.includes(NOT_PERMITTED) ? PERMISSION : meaningOf(word);
   if (meaning) {
-    const [, cause, hint] = meaning;
+    const [, cause, remedy] = meaning;
     const code = MISCONFIGURED.includes(meaning) ? "configuration" : "temporarily_unavailable";
-    return new LatchkeyError(code, `Cannot use the token cache: ${cause} (${word})`, { hint });
+    return new LatchkeyError(code, `Cannot use the token cache: ${cause} (${word})`, { remedy });
   }
   return new LatchkeyError("unexpected", `Cannot use the token cache: Redis refuses a command (${word})`, {
     // Words of the command are quoted, if there are any.
     errorDescription: escapeControlCharacters(text.split(/['"`]/, 1)[0]!.slice(0, 200)),
-    hint: "The server has to be Redis 5 or newer, or one that runs the same scripts",
+    remedy: "Use Redis 5 or newer, or a server that runs the same scripts",
   });
 }
 
@@ -420,7 +420,7 @@ function meaningOf(word: string): Meaning | undefined {
 function noAnswer(timeoutMs?: number): LatchkeyError {
   const limit = timeoutMs === undefined ? "" : ` within ${timeoutMs / 1000} seconds`;
   return new LatchkeyError("timed_out", `Cannot use the token cache: Redis did not answer${limit}`, {
-    hint:
+    remedy:
       "Check that Redis runs, and that the client is connected to it, with the right password. The store's timeoutMs " +
       "sets the limit",
   });
@@ -429,7 +429,7 @@ function noAnswer(timeoutMs?: number): LatchkeyError {
 /** A key holds something else, or the client converts replies. */
 function unexpectedReply(): LatchkeyError {
   return new LatchkeyError("invalid_response", "Cannot use the token cache: Redis sent an unexpected reply", {
-    hint: "Let the client give texts as strings, not as buffers, and pass replies on unchanged",
+    remedy: "Let the client give texts as strings, not as buffers, and pass replies on unchanged",
   });
 }
 

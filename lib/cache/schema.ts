@@ -8,6 +8,7 @@ import { clientKey, homeTenantOf, idKey } from "../account.ts";
 import { environmentAliases, environmentKey } from "../authority.ts";
 import { encodeBase64, isObject, readText as text } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
+import { advice, type Remedy } from "../hints.ts";
 
 /** A section of a document. The last is latchkey's own, which MSAL ignores: accounts that signed out of an app. */
 export type CacheSection = "AccessToken" | "RefreshToken" | "IdToken" | "Account" | "AppMetadata" | "LatchkeySignedOut";
@@ -26,7 +27,7 @@ export interface CacheIdentity {
 /** Words of an authority's path that stand for no single tenant. */
 const PATH_WORDS: ReadonlySet<string> = new Set(["", "organizations", "common", "consumers"]);
 
-export const MOVE_AWAY_HINT = "Move the token cache away, then sign in again: acquireTokenInteractive";
+export const MOVE_AWAY: Remedy = { ...advice("Move the token cache away"), then: { kind: "sign_in_again" } };
 
 /** Scopes are sorted, so that the same ones have the same key. */
 export function accessTokenKey(identity: CacheIdentity, scopes: readonly string[], extension = ""): string {
@@ -218,7 +219,7 @@ export class CacheDocument {
     } catch (error) {
       if (!(error instanceof RangeError)) throw error; // stack overflow: values are nested thousands deep
       throw new LatchkeyError("configuration", "Cannot write the token cache: values in it are nested too deeply", {
-        hint: MOVE_AWAY_HINT,
+        remedy: MOVE_AWAY,
       });
     }
   }

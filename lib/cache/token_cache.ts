@@ -24,7 +24,7 @@ import {
   ownRefreshTokens,
   refreshTokensIn,
 } from "./lookup.ts";
-import { type CacheApp, type CacheChange, CacheDocument, MOVE_AWAY_HINT, readEpochSeconds } from "./schema.ts";
+import { type CacheApp, type CacheChange, CacheDocument, MOVE_AWAY, readEpochSeconds } from "./schema.ts";
 import type { CacheCall, CacheStore } from "./store.ts";
 
 /** Options of a {@linkcode TokenCache}. */
@@ -353,7 +353,7 @@ export class TokenCache {
     }
     const second = await attempt();
     if (second !== undefined) return second;
-    throw new LatchkeyError("configuration", "Cannot read the token cache: it is damaged", { hint: MOVE_AWAY_HINT });
+    throw new LatchkeyError("configuration", "Cannot read the token cache: it is damaged", { remedy: MOVE_AWAY });
   }
 }
 

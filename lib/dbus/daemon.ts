@@ -49,7 +49,7 @@ async function readProcess(pid: number, file: "comm" | "environ"): Promise<strin
   const deno = denoNamespace();
   if (deno && !ALL_PERMISSIONS.every((name) => deno.permissions.querySync({ name }).state === "granted")) {
     throw new LatchkeyError("missing_dependency", "Deno may not read the environment of the bus daemon", {
-      hint: "Run deno with --allow-all",
+      remedy: { kind: "run_deno_with", flags: "--allow-all" },
     });
   }
   try {

@@ -139,10 +139,10 @@ async function loadDBusNext(): Promise<DBusNext> {
     return await import("dbus-next");
   } catch (cause) {
     const message = "Cannot reach the session bus: the package dbus-next cannot be loaded";
-    const hint = cause instanceof LatchkeyError
-      ? cause.hint // from lib/npm
+    const remedy = cause instanceof LatchkeyError
+      ? cause.remedy // from lib/npm
       : `Run npm install dbus-next@npm:@jellybrick/dbus-next@^${CHECKED_VERSION}`;
-    throw new LatchkeyError("missing_dependency", message, { cause, hint });
+    throw new LatchkeyError("missing_dependency", message, { cause, remedy });
   }
 }
 
@@ -153,7 +153,7 @@ function checkPermissions(deno: typeof Deno, sockets: readonly UnixSocket[]): vo
     .filter(([, state]) => state !== undefined);
   if (known.every(([, state]) => state === "granted")) return;
   throw new LatchkeyError("missing_dependency", "Cannot reach the session bus: Deno may not connect to its socket", {
-    hint: `Run deno with ${quoteCommand(known.map(([flag]) => flag))}`,
+    remedy: { kind: "run_deno_with", flags: quoteCommand(known.map(([flag]) => flag)), when: "Without libdbus" },
   });
 }
 

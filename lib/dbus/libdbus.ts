@@ -4,6 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
+import { advice } from "../hints.ts";
 import { quoteCommand, readEnvironment } from "../runtime/host.ts";
 import { BUS_DAEMON, BUS_ERROR, DBusError, type Signal } from "./bus.ts";
 import { DBusConnection, type DBusTransport, disconnected } from "./connection.ts";
@@ -42,12 +43,12 @@ export function findUsualLibdbus<T>(deno: typeof Deno, open: (path: string) => T
   }
   if (!permitted) {
     throw new LatchkeyError("missing_dependency", "Cannot reach the session bus: Deno may not open libdbus", {
-      hint: `Run deno with --allow-ffi=${probablePath(deno)}`,
+      remedy: { kind: "run_deno_with", flags: `--allow-ffi=${probablePath(deno)}` },
     });
   }
   throw new LatchkeyError("missing_dependency", `Cannot reach the session bus: ${FILE} was not found`, {
     cause: failure,
-    hint:
+    remedy:
       "Install libdbus (Debian, Ubuntu: apt install libdbus-1-3; Fedora: dnf install dbus-libs; Arch: pacman -S dbus; " +
       "Alpine: apk add dbus-libs), or set LATCHKEY_LIBDBUS to its absolute path",
   });
@@ -81,8 +82,8 @@ function usualPaths(deno: typeof Deno): string[] {
   ].map((directory) => `${directory}/${FILE}`);
 }
 
-/** Returns the path for a hint: one that exists, as far as Deno may look. */
-function probablePath(deno: typeof Deno): string {
+/** Returns the path for a remedy: one that exists, as far as Deno may look. */
+export function probablePath(deno: typeof Deno): string {
   const paths = usualPaths(deno);
   const exists = (path: string) => isGranted(deno, { name: "read", path }) && fileInfo(deno, path) !== undefined;
   return paths.find(exists) ?? paths[0]!;
@@ -90,14 +91,14 @@ function probablePath(deno: typeof Deno): string {
 
 /** Code over FFI may do anything, so a library that someone else can replace is not opened. */
 async function openOverride<T>(deno: typeof Deno, path: string, open: (path: string) => T): Promise<T> {
-  const refuse = (why: string, hint: string) =>
-    new LatchkeyError("configuration", `Cannot use LATCHKEY_LIBDBUS: ${why}`, { hint });
+  const refuse = (why: string, remedy: string) =>
+    new LatchkeyError("configuration", `Cannot use LATCHKEY_LIBDBUS: ${why}`, { remedy });
   if (!path.startsWith("/")) throw refuse("it is not an absolute path", `Set it to the absolute path of ${FILE}`);
   const needed = [{ name: "ffi", path }, { name: "read" }, { name: "sys", kind: "uid" }] as const;
   if (!needed.every((permission) => isGranted(deno, permission))) {
     const flags = quoteCommand([`--allow-ffi=${path}`, "--allow-read", "--allow-sys=uid"]);
     throw new LatchkeyError("missing_dependency", "Cannot use LATCHKEY_LIBDBUS: Deno may not check and open it", {
-      hint: `Run deno with ${flags}, or unset LATCHKEY_LIBDBUS`,
+      remedy: { kind: "run_deno_with", flags, or: advice("Unset LATCHKEY_LIBDBUS") },
     });
   }
   if (!fileInfo(deno, path)?.isFile) throw refuse(`${path} is not a file`, `Set it to the absolute path of ${FILE}`);
@@ -111,7 +112,7 @@ async function openOverride<T>(deno: typeof Deno, path: string, open: (path: str
   } catch (cause) {
     throw new LatchkeyError("missing_dependency", `Cannot use LATCHKEY_LIBDBUS: ${path} cannot be opened`, {
       cause,
-      hint: `Set it to the absolute path of ${FILE}, built for ${deno.build.arch}`,
+      remedy: `Set it to the absolute path of ${FILE}, built for ${deno.build.arch}`,
     });
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
+import { anyOf } from "../hints.ts";
 import { denoNamespace, mayReadEnvironment, readEnvironment } from "../runtime/host.ts";
 import {
   BUS_DAEMON,
@@ -20,7 +21,7 @@ import {
   type SignalMatch,
 } from "./bus.ts";
 import { type DBusTransport, disconnected } from "./connection.ts";
-import { openLibdbus } from "./libdbus.ts";
+import { openLibdbus, probablePath } from "./libdbus.ts";
 import type { StreamSockets } from "./socket.ts";
 
 /**
@@ -43,8 +44,8 @@ export async function openSessionBus(): Promise<SessionBus> {
     if (!isMissing(error) || readEnvironment("LATCHKEY_LIBDBUS")) throw error;
     return await openWithDBusNext(address).catch((other) => {
       if (!isMissing(other)) throw other;
-      const hint = `${error.hint}; or, without libdbus: ${other.hint}`;
-      throw new LatchkeyError("missing_dependency", error.message, { cause: error.cause, hint });
+      const remedy = anyOf([error, other].flatMap(({ remedy }) => remedy ?? []));
+      throw new LatchkeyError("missing_dependency", error.message, { cause: error.cause, remedy });
     });
   }
 }
@@ -86,7 +87,7 @@ function sessionBusAddress(): string {
   if (!names.every(mayReadEnvironment)) {
     const message = `Cannot reach the session bus: Deno may not read ${names.join(" and ")}`;
     throw new LatchkeyError("missing_dependency", message, {
-      hint: `Run deno with --allow-env=${names} --allow-ffi=<path of libdbus-1.so.3>`,
+      remedy: { kind: "run_deno_with", flags: `--allow-env=${names} --allow-ffi=${probablePath(denoNamespace()!)}` },
     });
   }
   throw new DBusError(`${BUS_ERROR}NoServer`, `this session has no bus: neither ${names.join(" nor ")} is set`);

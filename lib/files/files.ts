@@ -6,7 +6,8 @@
  *
  * @module
  */
-import { isSystemWord, LatchkeyError, type SystemWord, systemWord } from "../errors.ts";
+import { LatchkeyError } from "../errors.ts";
+import { advice, isSystemWord, type SystemWord, systemWord } from "../hints.ts";
 import { operatingSystem } from "../runtime/host.ts";
 
 export interface LocalFiles {
@@ -201,7 +202,7 @@ const ELSEWHERE = "choose a writable folder";
 const SPACE = "Free some space and try again";
 
 /** Reason and hint for the system's error codes. */
-const REASONS: Readonly<Record<string, readonly [reason: string, hint: string | SystemWord]>> = {
+const REASONS: Readonly<Record<string, readonly [reason: string, remedy: string | SystemWord]>> = {
   EACCES: ["permission denied", "lookAtAccess"],
   EROFS: ["its file system is read-only", `Mount it for writing, or ${ELSEWHERE}`],
   ENOSPC: ["the disk is full", SPACE],
@@ -234,13 +235,13 @@ export function fileFailure(
   // Some paths, such as folders below /proc, no other flag permits.
   if (error.name === "NotCapable") {
     return new LatchkeyError("missing_dependency", `${cannot}: Deno does not permit it`, {
-      hint: "Run deno with --allow-all, or choose another folder",
+      remedy: { kind: "run_deno_with", flags: "--allow-all", or: advice("Choose another folder") },
     });
   }
   const code = errorCodeOf(error);
   if (!/^E[A-Z\d]+$/.test(code)) return error;
-  const [reason, hint] = REASONS[ALIASES[code] ?? code] ?? [`the system says ${code}`, "Choose another folder"];
+  const [reason, remedy] = REASONS[ALIASES[code] ?? code] ?? [`the system says ${code}`, "Choose another folder"];
   return new LatchkeyError("configuration", `${cannot}: ${reason}`, {
-    hint: isSystemWord(hint) ? systemWord(hint, system) : hint,
+    remedy: isSystemWord(remedy) ? systemWord(remedy, system) : remedy,
   });
 }

@@ -125,7 +125,7 @@ async function waitForLock(
 
 function timedOut(path: string, holder: string): LatchkeyError {
   return new LatchkeyError("timed_out", `Cannot lock ${path}: ${holder} has it`, {
-    hint: `Try again. If ${holder} does not run on any machine that has this folder, remove ${path}`,
+    remedy: `Try again. If ${holder} does not run on any machine that has this folder, remove ${path}`,
   });
 }
 

@@ -195,6 +195,6 @@ function capitalized(text: string): string {
   return text[0]!.toUpperCase() + text.slice(1);
 }
 
-function refuse(path: string, reason: string, hint: string): never {
-  throw new LatchkeyError("configuration", `${path} is not safe for tokens: ${reason}`, { hint });
+function refuse(path: string, reason: string, remedy: string): never {
+  throw new LatchkeyError("configuration", `${path} is not safe for tokens: ${reason}`, { remedy });
 }

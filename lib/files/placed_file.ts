@@ -70,7 +70,7 @@ export async function requireClosedPlace(path: string): Promise<void> {
   if (!place) return;
   const close = place.command === undefined ? "Choose" : `Run ${place.command}, or choose`;
   throw new LatchkeyError("configuration", `Cannot install ${path}: ${place.path} is not safe: ${place.reason}`, {
-    hint: `${close} a folder that only you and root can change`,
+    remedy: `${close} a folder that only you and root can change`,
   });
 }
 
@@ -85,7 +85,7 @@ export async function placeFile(path: string, text: string, mode: number): Promi
     // Other users could replace the file, and this user's programs would run what it names.
     if (operatingSystem() !== "win32" && ((await stat(folder)).mode & 0o002) !== 0) {
       throw new LatchkeyError("configuration", `Cannot write to ${folder}: every user can change what is in it`, {
-        hint: "Move the file to a folder of your own",
+        remedy: "Move the file to a folder of your own",
       });
     }
     try {
@@ -128,7 +128,7 @@ export async function changeSharedFile(
   } catch (error) {
     if (errorCodeOf(error) !== "EEXIST") throw fileFailure(error, { doing: "write", path });
     throw new LatchkeyError("configuration", `Another program is changing ${path}: there is ${lock}`, {
-      hint: `Try again; if no program is running that changes it, remove ${lock}`,
+      remedy: `Try again; if no program is running that changes it, remove ${lock}`,
     });
   }
   try {
@@ -165,7 +165,7 @@ export async function testFolder(folder: string): Promise<boolean> {
     if (target === undefined) throw fileFailure(error, { doing: "create a folder in", path });
     const whole = resolve(dirname(path), target);
     throw new LatchkeyError("configuration", `Cannot create a folder in ${path}: it is a symbolic link to nothing`, {
-      hint: `Create the folder that it links to (${whole}), or remove the link`,
+      remedy: `Create the folder that it links to (${whole}), or remove the link`,
     });
   }
 }

@@ -319,9 +319,9 @@ function prepareToWrite(files: LocalFiles, path: string, size: number): void {
 
 function requireSize(path: string, size: number): void {
   if (size <= MAX_BYTES) return;
-  const hint = `Check what ${path} is, and move it away`;
+  const remedy = `Check what ${path} is, and move it away`;
   const reason = `${size} bytes, more than any token cache has`;
-  throw new LatchkeyError("configuration", `${path} is too large: ${reason}`, { hint });
+  throw new LatchkeyError("configuration", `${path} is too large: ${reason}`, { remedy });
 }
 
 /** Renames a damaged file to a free name beside it, and returns its new path. */

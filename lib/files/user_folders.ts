@@ -64,7 +64,7 @@ function requireFolder(name: string): string {
   const folder = readFolder(name);
   if (folder !== undefined) return folder;
   throw new LatchkeyError("configuration", `${name} is not set to the absolute path of a folder`, {
-    hint: `Set ${name} to your folder, or give an absolute path instead`,
+    remedy: `Set ${name} to your folder, or give an absolute path instead`,
   });
 }
 

@@ -56,8 +56,8 @@ export async function openTunnel(
       socket.destroy();
       if (statusCode === 407) return reject(passwordWanted(request, proxy));
       const message = `Cannot reach ${hostOf(url)}: the proxy ${proxy.host} answers with status ${statusCode}`;
-      const hint = "Ask the administrator of the proxy, or add the host to NO_PROXY";
-      reject(new LatchkeyError("no_network", message, { hint }));
+      const remedy = "Ask the administrator of the proxy, or add the host to NO_PROXY";
+      reject(new LatchkeyError("no_network", message, { remedy }));
     })
     .on("error", reject)
     .end();

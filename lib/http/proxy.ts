@@ -36,7 +36,7 @@ function parseProxy(value: string, name: string): URL {
     // The error is the same as for another scheme. It does not quote the value, which may contain a password.
   }
   throw new LatchkeyError("configuration", `Cannot use the proxy in ${name}: it is not an http:// or https:// URL`, {
-    hint: `Set ${name} to http://HOST:PORT, or to http://USER:PASSWORD@HOST:PORT with %XX for special characters`,
+    remedy: `Set ${name} to http://HOST:PORT, or to http://USER:PASSWORD@HOST:PORT with %XX for special characters`,
   });
 }
 

@@ -4,7 +4,8 @@
  * @module
  */
 import { encodeBase64 } from "../encoding.ts";
-import { LatchkeyError, systemWord } from "../errors.ts";
+import { LatchkeyError } from "../errors.ts";
+import { systemWord } from "../hints.ts";
 import { denoNamespace, readEnvironment } from "../runtime/host.ts";
 
 /** A request. Its body is complete, so that it can be sent again after a failed handshake. */
@@ -89,8 +90,8 @@ export function httpFailure(
   const cannot = `Cannot reach ${host}${way}`;
 
   if (/redirect/i.test(text)) return new LatchkeyError("invalid_response", `${host} redirects instead of answering`);
-  const badCertificate = (reason: string, hint?: string) =>
-    new LatchkeyError("configuration", `${cannot}: its certificate is ${reason}`, hint ? { hint } : {});
+  const badCertificate = (reason: string, remedy?: string) =>
+    new LatchkeyError("configuration", `${cannot}: its certificate is ${reason}`, remedy ? { remedy } : {});
   if (UNKNOWN_ISSUER.test(text)) return badCertificate("not signed by a trusted authority", trustHint());
   if (OUT_OF_TIME.test(text)) {
     return badCertificate("not valid at this time", systemWord("checkClock"));
@@ -99,13 +100,13 @@ export function httpFailure(
   if (/proxy authentication required/i.test(text)) return passwordWanted(request, proxy);
   const tls = TLS_FAILURES.find(([pattern]) => pattern.test(text));
   if (tls) {
-    const hint =
+    const remedy =
       "Ask the server's administrator to enable TLS 1.2 or 1.3. A proxy or firewall that inspects TLS can be the " +
       "cause as well: check HTTPS_PROXY and NO_PROXY";
-    return new LatchkeyError("no_network", `${cannot}: ${tls[1]}`, { hint });
+    return new LatchkeyError("no_network", `${cannot}: ${tls[1]}`, { remedy });
   }
   return new LatchkeyError("no_network", `${cannot}${reasonOf(text)}`, {
-    hint: "Check the network. If you use a proxy, check HTTPS_PROXY and NO_PROXY",
+    remedy: { kind: "check_network", host },
   });
 }
 
@@ -115,7 +116,7 @@ export function passwordWanted({ url }: Pick<HttpRequest, "url">, proxy: HttpRou
   const isKnown = proxy instanceof URL;
   const [which, host] = isKnown ? [` ${proxy.host}`, proxy.host] : ["", "HOST:PORT"]; // Deno may use one that we may not read
   return new LatchkeyError("configuration", `The proxy${which} requires a user name and password, or other ones`, {
-    hint: `Set ${name} to http://USER:PASSWORD@${host} (only Basic authentication is supported)`,
+    remedy: `Set ${name} to http://USER:PASSWORD@${host} (only Basic authentication is supported)`,
   });
 }
 

@@ -242,7 +242,7 @@ export function portError(port: number, error: unknown): LatchkeyError {
   const { code } = error as { code?: string };
   const why = code === "EADDRINUSE" ? "another program uses it" : `the system refuses it (${code})`;
   return new LatchkeyError("configuration", `Cannot listen on port ${port} of the loopback interface: ${why}`, {
-    hint: "Choose another port, or none, so that the system chooses one",
+    remedy: "Choose another port, or none, so that the system chooses one",
   });
 }
 

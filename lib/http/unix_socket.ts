@@ -113,8 +113,8 @@ async function removeAbandonedSocket(files: LocalFiles, path: string): Promise<v
   files.remove(path);
 }
 
-function unusable(message: string, hint: string): LatchkeyError {
-  return new LatchkeyError("configuration", message, { hint });
+function unusable(message: string, remedy: string): LatchkeyError {
+  return new LatchkeyError("configuration", message, { remedy });
 }
 
 /** Returns true if a server listens, even if it is busy or stopped. */
@@ -159,8 +159,7 @@ export function requireSocketPermissions(path: string): void {
 }
 
 const OWN_SOCKET = "a socket in a folder of your own";
-const MAKE_SOCKET =
-  "Start latchkey serve --socket PATH, with a path in a folder of your own, and give --forward that path";
+const MAKE_SOCKET = `Choose ${OWN_SOCKET}: see latchkey serve --help`;
 
 /**
  * Checks that a socket belongs to this user or root, and that nobody else can replace it, or throws `configuration`: another
@@ -184,11 +183,11 @@ export async function requireTrustedSocket(path: string): Promise<void> {
     // There is no socket yet. Its folder is checked anyway.
   }
   const isThere = places.length > 1;
-  const refuse = (reason: string, hint: string): never => {
+  const refuse = (reason: string, remedy: string): never => {
     const message = isThere
       ? `${path} is not safe to ask for tokens: ${reason}`
       : `There is no socket at ${path}, and ${reason}`;
-    throw unusable(message, isThere ? hint : MAKE_SOCKET);
+    throw unusable(message, isThere ? remedy : MAKE_SOCKET);
   };
   // Also in a sticky folder: others can put a socket there as long as there is none.
   if ((place.mode & OTHERS_WRITE) !== 0) {
@@ -233,7 +232,7 @@ export async function requestFromSocket(
   const answer = readAnswer(await exchange(path, text, signal));
   if (answer) return answer;
   throw new LatchkeyError("invalid_response", `The server at ${path} is not latchkey's`, {
-    hint: "Check that latchkey serve --socket listens there, and keeps running",
+    remedy: "Check that latchkey serve --socket listens there, and keeps running",
   });
 }
 
@@ -279,7 +278,7 @@ function readAnswer(received: Uint8Array): HttpReply | undefined {
 function failureOf(error: unknown, path: string): LatchkeyError {
   const name = errorCodeOf(error) || "the connection is closed";
   return new LatchkeyError("temporarily_unavailable", `No server answers at ${path} (${name})`, {
-    hint: name === "EACCES" || name === "EPERM"
+    remedy: name === "EACCES" || name === "EPERM"
       ? "Run this with the user id of the server"
       : "Run latchkey serve --socket there. In a container, mount its folder, not only the socket",
   });

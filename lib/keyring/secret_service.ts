@@ -398,7 +398,7 @@ function readBytes(value: DBusValue | undefined): Uint8Array<ArrayBuffer> {
 
 function misread(): never {
   throw new LatchkeyError("invalid_response", "The keyring's answer breaks the Secret Service specification", {
-    hint: "Update the program that serves org.freedesktop.secrets (gnome-keyring, KWallet, KeePassXC)",
+    remedy: "Update the program that serves org.freedesktop.secrets (gnome-keyring, KWallet, KeePassXC)",
   });
 }
 

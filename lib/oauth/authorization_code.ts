@@ -131,7 +131,7 @@ export function checkRedirectUri(
   if (answered?.address !== undefined && !isAtRedirectUri(answered.address, redirectUri)) {
     throw new LatchkeyError("invalid_response", "The response arrived at another address than the redirect URI", {
       correlationId,
-      hint: "Pass the address as the person's browser had it, and let them sign in again",
+      remedy: "Pass the URL as the user's browser had it, and let the user sign in again",
     });
   }
   const namesItself = server.authorization_response_iss_parameter_supported === true;
@@ -140,13 +140,13 @@ export function checkRedirectUri(
   if (!URL.canParse(redirectUri) || !new URL(redirectUri).pathname.endsWith(path)) {
     throw new LatchkeyError("configuration", `${authority.url} needs a redirect URI of its own`, {
       correlationId,
-      hint: `Register one that ends in ${path}, only for this authority: its responses do not name their issuer`,
+      remedy: `Register one that ends in ${path}, only for this authority: its responses do not name their issuer`,
     });
   }
   if (answered && answered.address === undefined) {
     throw new LatchkeyError("configuration", `A response of ${authority.url} needs the address that it arrived at`, {
       correlationId,
-      hint: "Pass it: acquireTokenByAuthCodeFlow(flow, response, { redirectUri: request.url })",
+      remedy: "Pass it: acquireTokenByAuthCodeFlow(flow, response, { redirectUri: request.url })",
     });
   }
 }
@@ -188,7 +188,7 @@ export async function finishAuthorization(
     secrets: [parameters.get("code") ?? "", codeVerifier, state, nonce],
   };
   const failure = (code: "invalid_response" | "timed_out" | "interaction_required", message: string) =>
-    new LatchkeyError(code, message, { correlationId, hint: "Sign in again" });
+    new LatchkeyError(code, message, { correlationId, remedy: "Sign in again" });
 
   signal?.throwIfAborted();
   if (!isAnswerTo(flow, parameters)) throw failure("invalid_response", "The answer is not to this sign-in");

@@ -176,9 +176,9 @@ class LoopbackSignIn {
     if (readRedirect && canPaste) await this.#paste(readRedirect);
     else if (await opening === false && !this.#options.onSignInAddress) {
       throw new LatchkeyError("missing_dependency", "No browser could be opened", {
-        remedy: { kind: "sign_in" },
         correlationId,
-        hint: "Show the person the address (onSignInAddress), and let them paste the one that it led to (readRedirect)",
+        remedy:
+          "Show the person the address (onSignInAddress), and let them paste the one that it led to (readRedirect)",
       });
     }
   }
@@ -263,10 +263,20 @@ const NOT_A_RESPONSE: HttpReply = {
 function timedOut(redirectUri: string, timeLimitMs: number, correlationId: string | undefined): LatchkeyError {
   return new LatchkeyError("timed_out", `Nobody signed in within ${Math.round(timeLimitMs / 1000)} seconds`, {
     correlationId,
-    hint:
-      "Try again. If the page itself showed an error such as AADSTS530084 or AADSTS53003, the browser does not meet your " +
-      "organisation's policies: sign in through the device's broker (requireBroker). If it mentioned the redirect URI, " +
-      `register ${uriToRegister(redirectUri)} for the app`,
+    remedy: {
+      kind: "try_again",
+      then: {
+        kind: "require_broker",
+        because:
+          "If the page itself showed an error such as AADSTS530084 or AADSTS53003, the browser does not meet your " +
+          "organization's policies",
+        then: {
+          kind: "advice",
+          text: `Register ${uriToRegister(redirectUri)} for the app`,
+          when: "If the page mentioned the redirect URI",
+        },
+      },
+    },
   });
 }
 

@@ -66,7 +66,7 @@ export async function startDeviceCode(
   if (!server.device_authorization_endpoint) {
     throw new LatchkeyError("configuration", `${authority.url} has no device codes`, {
       correlationId,
-      hint: "Sign in with the browser or the broker",
+      remedy: "Sign in with the browser or the broker",
     });
   }
   let codeVerifier: string | undefined;
@@ -134,7 +134,7 @@ export async function pollDeviceCode(
     if (leftMs <= 0) {
       throw new LatchkeyError("timed_out", "Nobody entered the code in time", {
         correlationId,
-        hint: "Request a new code, and enter it before it expires",
+        remedy: "Request a new code, and enter it before it expires",
       });
     }
     await wait(Math.min(interval * 1000, leftMs), signal);
@@ -173,7 +173,7 @@ function checkAddress(text: string | undefined, { authority }: Provider, correla
   if (isMicrosofts && !isMicrosoftAuthority(authority)) {
     throw new LatchkeyError("untrusted_authority", `${authority.url} sends people to Microsoft with its code`, {
       correlationId,
-      hint: "Check the authority. Do not enter its code at a page of Microsoft's",
+      remedy: "Check the authority. Do not enter its code at a page of Microsoft's",
     });
   }
   return url && isHttpsOrLoopback(url) ? url.href : undefined;

@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { codeOfOAuthError, errorCodesIn, type HintContext, hintFor } from "../aadsts.ts";
+import { codeOfOAuthError, errorCodesIn, type RemedyFacts, remedyFor } from "../aadsts.ts";
 import { escapeControlCharacters, isObject, type JsonObject, readJson, readText } from "../encoding.ts";
 import { LatchkeyError, withDetails } from "../errors.ts";
+import { followedBy, type Remedy } from "../hints.ts";
 
 /** Facts about the request that was refused. */
-export interface RefusalContext extends HintContext {
+export interface RefusalContext extends RemedyFacts {
   /** UUID of the request, unless the server names another. */
   readonly correlationId: string;
   /** Scopes that were sent, with those that are always added. @default no advice on a refused scope */
@@ -46,12 +47,12 @@ export function oauthError(fields: JsonObject, context: RefusalContext, status =
     subError,
     claims: claimsOf(fields.claims),
     correlationId: /^[\w-]{1,64}$/.exec(readText(fields.correlation_id) ?? "")?.[0] ?? context.correlationId,
-    hint: hintFor({ errorCodes, subError, text: errorDescription ?? "" }, context) ?? scopeHint(error, context),
+    remedy: remedyFor({ errorCodes, subError, text: errorDescription ?? "" }, context) ?? scopeRemedy(error, context),
   });
 }
 
 /** Returns advice for a scope that a provider refuses. Only `offline_access` can be one that the caller did not name. */
-function scopeHint(error: string | undefined, { clientId, sentScopes = [] }: RefusalContext): string | undefined {
+function scopeRemedy(error: string | undefined, { clientId, sentScopes = [] }: RefusalContext): string | undefined {
   const isOffline = sentScopes.includes("offline_access");
   if (error === "not_allowed" && isOffline) {
     return `Ask the provider's administrator to allow offline_access for the app ${clientId} and for the user ` +
@@ -74,12 +75,14 @@ export function refusalOf(
 ): LatchkeyError {
   const { status, body } = response;
   const fields = readJson(body);
-  const hint = retryAfterMs ? `Try again in ${Math.ceil(retryAfterMs / 1000)} seconds` : undefined;
+  const later: Remedy | undefined = retryAfterMs
+    ? { kind: "try_again", afterSeconds: Math.ceil(retryAfterMs / 1000) }
+    : undefined;
   if (readText(fields?.error)) {
     const error = oauthError(fields!, context, status);
-    return hint ? withDetails(error, { hint: error.hint ? `${error.hint}. ${hint}` : hint }) : error;
+    return later ? withDetails(error, { remedy: followedBy(error.remedy, later) }) : error;
   }
-  const details = { correlationId: context.correlationId, hint };
+  const details = { correlationId: context.correlationId, remedy: later };
   return isUnavailable(status)
     ? new LatchkeyError("temporarily_unavailable", `The server is unavailable (status ${status})`, details)
     : new LatchkeyError("invalid_response", `The server's response cannot be read (status ${status})`, details);

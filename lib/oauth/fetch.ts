@@ -14,7 +14,8 @@ import {
   UnsupportedOperationError,
 } from "@panva/oauth4webapi";
 import { afterRunning, delay, noteWait, untilAborted } from "../async.ts";
-import { LatchkeyError, systemWord, withCorrelationId } from "../errors.ts";
+import { LatchkeyError, withCorrelationId } from "../errors.ts";
+import { type Remedy, systemWord } from "../hints.ts";
 import { CLOCK_TOLERANCE_S } from "../token.ts";
 import type { RequestOptions } from "../request.ts";
 import { invalidResponse, isUnavailable } from "./errors.ts";
@@ -85,7 +86,7 @@ export async function translateErrors<T>(
       throw new LatchkeyError(
         "configuration",
         "The id token is not valid at this time: the clock of this machine differs from the server's",
-        { correlationId, hint: systemWord("checkClock") },
+        { correlationId, remedy: systemWord("checkClock") },
       );
     }
     if (error instanceof OperationProcessingError || error instanceof UnsupportedOperationError) {
@@ -136,8 +137,8 @@ async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Pro
   const limit = new AbortController();
   const stopLimit = afterRunning(timeoutMs, () => limit.abort());
   const signal = http.signal ? AbortSignal.any([http.signal, limit.signal]) : limit.signal;
-  const fail = (code: "no_network" | "timed_out" | "invalid_response", message: string, hint?: string) =>
-    new LatchkeyError(code, message, { correlationId, hint });
+  const fail = (code: "no_network" | "timed_out" | "invalid_response", message: string, remedy?: Remedy) =>
+    new LatchkeyError(code, message, { correlationId, remedy });
   const wait = noteWait(host);
   try {
     return await untilAborted(fetchBody(), signal); // a fetch of the caller's may ignore the signal
@@ -146,8 +147,8 @@ async function fetchOnce(url: string, init: RequestInit, http: HttpOptions): Pro
     if (limit.signal.aborted) throw fail("timed_out", `${host} did not answer within ${timeoutMs / 1000} seconds`);
     if (error instanceof LatchkeyError) throw withCorrelationId(error, correlationId);
     // No cause: the error of a fetch may quote the request.
-    const hint = "Check the network, and the proxy if there is one";
-    throw fail("no_network", `Cannot reach ${host}${reasonOf(error)}`, hint);
+    const remedy = { kind: "check_network", host } as const;
+    throw fail("no_network", `Cannot reach ${host}${reasonOf(error)}`, remedy);
   } finally {
     wait[Symbol.dispose]();
     stopLimit();

@@ -14,6 +14,7 @@ import {
 import { challengeParameters } from "../claims.ts";
 import { escapeControlCharacters, isGuid, readJson, readText } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
+import { advice, type Remedy } from "../hints.ts";
 import { RESERVED_SCOPES, resourceOfScope, SCOPE_TOKEN } from "../scopes.ts";
 import { boundedFetch, type HttpOptions } from "./fetch.ts";
 import { isOrganizationScope } from "./microsoft_apps.ts";
@@ -83,14 +84,14 @@ export async function findProtectedResource(
   const named = scopesIn(parameters.scope);
   if (!metadata && named.length === 0) {
     throw new LatchkeyError("configuration", `${host} does not say which scopes its tokens need`, {
-      hint: "Pass the scope in the request",
+      remedy: { kind: "name_scopes" },
     });
   }
   const servers = metadata?.servers ?? [];
   const server = servers.find((server) => isServerOf(authority, server));
   if (servers.length > 0 && !server) {
     throw new LatchkeyError("untrusted_authority", `${host} takes no tokens of ${authority.url}`, {
-      hint: `Use an authority that it takes tokens of, only if you trust it: ${shown(servers.join(", "))}`,
+      remedy: `Use an authority that it takes tokens of, only if you trust it: ${shown(servers.join(", "))}`,
     });
   }
   const identifier = metadata?.resource ?? wanted[0]!;
@@ -224,9 +225,14 @@ function readMetadata(
     throw new LatchkeyError("invalid_response", `${new URL(place).host} has no metadata of a protected resource`);
   }
   if (!wanted.includes(resource)) {
-    const exception = kind === "oidc" ? "pass the resource in the request" : "pass the scope in the request";
     throw new LatchkeyError("untrusted_authority", `${host} needs tokens for another resource: ${shown(resource)}`, {
-      hint: `Use the server's own URL. Only if you trust it with tokens for that resource, ${exception}`,
+      remedy: {
+        ...advice("Use the server's own URL"),
+        then: {
+          kind: kind === "oidc" ? "name_resource" : "name_scopes",
+          when: "Only if you trust it with tokens for that resource",
+        },
+      },
     });
   }
   const texts = (value: unknown) => Array.isArray(value) ? value.filter((each) => readText(each) !== undefined) : [];
@@ -272,8 +278,8 @@ function ownScopes(named: readonly string[], supported: readonly string[], addre
 /** Returns the error of a server that asks for another service's token. */
 export function foreignScope(host: string, scope: string, correlationId?: string): LatchkeyError {
   const message = `${host} asks for a token for another service: ${shown(scope)}`;
-  const hint = "Only if you trust it with that token, pass the scope in the request";
-  return new LatchkeyError("untrusted_authority", message, { correlationId, hint });
+  const remedy: Remedy = { kind: "name_scopes", when: "Only if you trust it with that token" };
+  return new LatchkeyError("untrusted_authority", message, { correlationId, remedy });
 }
 
 /** Returns true if an authorization server that metadata names is the authority. Metadata leaves `/v2.0` out, or has it. */

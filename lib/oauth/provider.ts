@@ -156,7 +156,7 @@ function checkEndpoints(server: AuthorizationServer, authority: Authority, corre
 }
 
 function failure(code: LatchkeyErrorCode, message: string, correlationId: string | undefined): LatchkeyError {
-  return new LatchkeyError(code, message, { correlationId, hint: "Check the authority" });
+  return new LatchkeyError(code, message, { correlationId, remedy: "Check the authority" });
 }
 
 /**

@@ -22,7 +22,8 @@ import {
   loopbackRedirectUri,
 } from "../authority.ts";
 import { firstNames, type JsonObject, readBase64Json, readJson, readJwt, readText } from "../encoding.ts";
-import { GRANT_SCOPES, LatchkeyError, SIGN_IN_AGAIN } from "../errors.ts";
+import { LatchkeyError } from "../errors.ts";
+import { advice, type Remedy } from "../hints.ts";
 import type { TokenQuery } from "../request.ts";
 import { RESERVED_SCOPES, withoutReserved } from "../scopes.ts";
 import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
@@ -42,10 +43,12 @@ export interface TokenReply {
   readonly declinedScopes?: readonly string[];
 }
 
-function declinedHint(clientId: string): string {
-  return `Consent to these scopes at the sign-in, or ask the provider's administrator to allow them for the app ${clientId}. ` +
-    'Keycloak does not name a scope that it grants if the switch "Include in token scope" of that client scope is off: turn it ' +
-    `on. A request without these scopes needs no new sign-in. ${GRANT_SCOPES}`;
+function declinedRemedy(clientId: string): Remedy {
+  const text =
+    `Consent to these scopes at the sign-in, or ask the provider's administrator to allow them for the app ${clientId}. ` +
+    'Keycloak does not name a scope that it grants if the switch "Include in token scope" of that client scope is off: turn it on';
+  const note = "A request without these scopes needs no new sign-in";
+  return { ...advice(text), note, then: { kind: "sign_in_again", with: "scopes" } };
 }
 
 /**
@@ -62,7 +65,7 @@ export function refuseDeclined(
   if (resource !== undefined && isUseful) return;
   const granted = result ? `. It granted ${firstNames(result.scopes)}` : "";
   const message = `The identity provider has not granted ${declined.join(", ")}${granted}`;
-  throw new LatchkeyError("interaction_required", message, { correlationId, hint: declinedHint(clientId) });
+  throw new LatchkeyError("interaction_required", message, { correlationId, remedy: declinedRemedy(clientId) });
 }
 
 /** Facts about a token request that all grants share. */
@@ -179,22 +182,26 @@ export async function refreshTokens(
     }, { context, http });
   } catch (error) {
     if (isMicrosoft || !(error instanceof LatchkeyError)) throw error;
-    const hint = REFRESH_REFUSALS.get(error.error ?? "");
-    if (hint === undefined) throw error;
-    throw new LatchkeyError("interaction_required", error.message, { ...error, claims: error.claims, hint });
+    const remedy = REFRESH_REFUSALS.get(error.error ?? "");
+    if (remedy === undefined) throw error;
+    throw new LatchkeyError("interaction_required", error.message, { ...error, claims: error.claims, remedy });
   }
 }
 
-/** Hint of each refusal of a refresh, in addition to `invalid_grant`, that a sign-in resolves. */
-const REFRESH_REFUSALS: ReadonlyMap<string, string> = new Map([
+/** Remedy of each refusal of a refresh, in addition to `invalid_grant`, that a sign-in resolves. */
+const REFRESH_REFUSALS: ReadonlyMap<string, Remedy> = new Map([
   // A refresh token covers only the granted scopes and resources (RFC 6749, 6; RFC 8707, 2.2). The user can grant more.
-  ["invalid_scope", GRANT_SCOPES],
-  ["invalid_target", GRANT_SCOPES],
+  ["invalid_scope", { kind: "sign_in_again", with: "scopes" }],
+  ["invalid_target", { kind: "sign_in_again", with: "scopes" }],
   // Dex's for a refresh token that is not valid. The request itself is well-formed: it has the parameters of RFC 6749, 6.
   [
     "invalid_request",
-    "The provider does not accept the refresh token. It may keep one for each user and app, as Dex does: then a sign-in on " +
-    `another machine ends this one. ${SIGN_IN_AGAIN}`,
+    {
+      kind: "sign_in_again",
+      because:
+        "The provider does not accept the refresh token. It may keep one for each user and app, as Dex does: then a sign-in " +
+        "on another machine ends this one",
+    },
   ],
 ]);
 

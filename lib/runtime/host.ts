@@ -237,5 +237,5 @@ export function requireFlags(missing: readonly string[], doing: string): void {
 }
 
 function notPermitted(doing: string, flags: string): LatchkeyError {
-  return new LatchkeyError("missing_dependency", `Deno may not ${doing}`, { hint: `Run deno with ${flags}` });
+  return new LatchkeyError("missing_dependency", `Deno may not ${doing}`, { remedy: { kind: "run_deno_with", flags } });
 }

@@ -23,7 +23,7 @@ export async function loadPackage(specifier: string): Promise<any> {
   } catch (cause) {
     throw new LatchkeyError("missing_dependency", `Deno cannot load the package ${specifier}`, {
       cause,
-      hint: `Where its registry can be reached, run deno cache ${specifier}`,
+      remedy: `Where its registry can be reached, run deno cache ${specifier}`,
     });
   }
 }

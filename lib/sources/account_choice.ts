@@ -112,7 +112,7 @@ export function signInRequired(
   { account, username, correlationId }: Pick<TokenQuery, "account" | "username" | "correlationId">,
 ): LatchkeyError {
   const who = account?.username || username;
-  const message = who ? `${who} has to sign in` : "Nobody is signed in";
+  const message = who ? `${who} must sign in` : "No user is signed in";
   return new LatchkeyError("interaction_required", message, { correlationId, remedy: { kind: "sign_in" } });
 }
 
@@ -121,8 +121,6 @@ export function ambiguousAccount(accounts: readonly AccountInfo[], correlationId
   const names = firstNames(accountNames(accounts));
   return new LatchkeyError("interaction_required", `Several accounts are signed in: ${names}`, {
     correlationId,
-    hint: isOneUser(accounts)
-      ? "Choose one: tenantId or account in the request (getAccounts)"
-      : "Choose one: account in the request (getAccounts)",
+    remedy: { kind: "choose_account", among: isOneUser(accounts) ? "tenants" : "users" },
   });
 }

@@ -19,7 +19,7 @@ import type { JsonBrokerOptions } from "../broker/client.ts";
 import { type BrokerSearch, findBroker } from "../broker/detect.ts";
 import { withAgentSession } from "../claims.ts";
 import { readJwt } from "../encoding.ts";
-import { isInteractionRequired, LatchkeyError, SIGN_IN_AGAIN, withCorrelationId } from "../errors.ts";
+import { isInteractionRequired, LatchkeyError, withCorrelationId } from "../errors.ts";
 import {
   type BrokerStatusOptions,
   cacheKeyOf,
@@ -257,7 +257,7 @@ export class BrokerSource {
     if (!await this.#isSignedOut(account, signal, signedIn)) return;
     throw new LatchkeyError("interaction_required", "The account has signed out of this app", {
       correlationId,
-      hint: SIGN_IN_AGAIN,
+      remedy: { kind: "sign_in_again" },
     });
   }
 
@@ -298,7 +298,7 @@ function brokerRequest(query: TokenQuery, chosen: AccountInfo | undefined): Brok
 /** The account of the device, or of a confused broker, can be another person's than the expected one. */
 const otherAccount: Parameters<typeof refuseOther>[2] = (answered, expected) => ({
   message: `The broker answered for ${answered || "another account"}, not for ${expected}`,
-  hint: `Sign in to the device's broker as ${expected}`,
+  remedy: `Sign in to the device's broker as ${expected}`,
 });
 
 interface SignInSteps {

@@ -20,6 +20,7 @@ import { extendedCacheKey } from "../cache/schema.ts";
 import { isNotWritable, type RenewalState, type TokenCache } from "../cache/token_cache.ts";
 import { capabilitiesOf } from "../claims.ts";
 import { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
+import { advice } from "../hints.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
 import type { HttpOptions } from "../oauth/fetch.ts";
 import type { Provider } from "../oauth/provider.ts";
@@ -310,15 +311,15 @@ function isOwn(authority: Authority, own: Authority, tenantId: string | undefine
 function refusePop({ pop }: TokenQuery): void {
   if (!pop) return;
   throw new LatchkeyError("broker_unavailable", "Only a broker binds tokens to requests, and none is in use here", {
-    hint: "Ask without authenticationScheme",
+    remedy: { kind: "omit_parameter", parameter: "authenticationScheme" },
   });
 }
 
 /** Providers may omit the user name in ID tokens (OpenID Connect Core, 5.4). */
-const NAMELESS = "The identity provider did not say who signed in: choose an account, or name nobody";
+const NAMELESS = "The identity provider did not say who signed in: choose an account, or pass no user name";
 
 /** The person chooses who signs in, and can choose somebody else than the program expects. */
 const otherAccount: Parameters<typeof refuseOther>[2] = (answered, expected) => ({
   message: `${answered || "Somebody else"} signed in, and not ${expected || "the account that was asked for"}`,
-  hint: [`Sign in as ${expected || "that account"}`, ...(answered ? [] : [NAMELESS])].join(". "),
+  remedy: { ...advice(`Sign in as ${expected || "that account"}`), because: answered ? undefined : NAMELESS },
 });

@@ -152,6 +152,5 @@ export class Renewal {
 /** Returns the error of a sign-in that was for another resource, or for none. */
 function resourceNotGranted({ resource, correlationId }: TokenQuery): LatchkeyError {
   const message = `The sign-in was not for the resource ${resource}`;
-  const hint = "Sign in for it: acquireTokenInteractive";
-  return new LatchkeyError("interaction_required", message, { correlationId, hint });
+  return new LatchkeyError("interaction_required", message, { correlationId, remedy: { kind: "sign_in_again" } });
 }

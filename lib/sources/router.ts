@@ -11,6 +11,7 @@ import type { CachedAccount } from "../cache/lookup.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { TokenCache } from "../cache/token_cache.ts";
 import { isInteractionRequired, LatchkeyError, withCorrelationId, withDetails } from "../errors.ts";
+import { followedBy, type Remedy } from "../hints.ts";
 import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
 import type { Fetch } from "../oauth/fetch.ts";
 import {
@@ -265,16 +266,16 @@ function removalFailure(forgotten: PromiseSettledResult<void>, removed: PromiseS
   if (unknown !== undefined || first === undefined) return unknown;
   if (second !== undefined) return bothFailures(first, second);
   const done = removed.status === "fulfilled"
-    ? "The broker has forgotten the account all the same"
-    : "The account is signed out of this app all the same";
-  return withDetails(first, { hint: sentences(first.hint, done) });
+    ? "The broker has forgotten the account anyway"
+    : "The account is signed out of this app anyway";
+  return withDetails(first, { remedy: { ...(first.remedy ?? { kind: "try_again" }), note: done } });
 }
 
 function bothFailures(removed: LatchkeyError, forgotten: LatchkeyError): LatchkeyError {
   const message = `${removed.message}. The app cannot forget the account: ${forgotten.message}`;
   const cause = new AggregateError([removed, forgotten], message);
-  const hint = sentences(removed.hint, forgotten.hint);
-  const details = { ...removed, claims: removed.claims, cause, errorDescription: message, hint };
+  const remedy = removed.remedy ? followedBy(removed.remedy, forgotten.remedy) : forgotten.remedy;
+  const details = { ...removed, claims: removed.claims, cause, errorDescription: message, remedy };
   return new LatchkeyError(removed.code, message, details);
 }
 
@@ -299,28 +300,25 @@ function withFinding(
 ): unknown {
   if (!(error instanceof LatchkeyError) || finding.state === "active") return error;
   const isSignInDue = isSilent && isInteractionRequired(error);
-  const isForSignIn = error.remedy?.kind === "sign_in";
+  const { remedy = { kind: "sign_in_again" } } = error;
+  const isForSignIn = remedy.kind === "sign_in" || remedy.kind === "sign_in_elsewhere";
   if (isLast && isForSignIn && finding.state === "unavailable" && finding.isInstalled) {
     const failure = noBroker(finding, correlationId);
-    const otherWay = isInteractionRequired(error)
-      ? "Or, to go on without the broker, sign in: acquireTokenInteractive"
-      : error.hint;
-    return withDetails(failure, { hint: sentences(failure.hint, otherWay), cause: error });
+    const otherWay: Remedy = { ...remedy, when: "To go on without the broker" };
+    return withDetails(failure, {
+      remedy: failure.remedy ? followedBy(failure.remedy, otherWay) : otherWay,
+      cause: error,
+    });
   }
   if (isSignInDue && finding.state === "off") {
-    const options = isForSignIn ? finding.enabledBy : undefined;
+    const options = remedy.kind === "sign_in" ? finding.enabledBy : undefined;
     if (options === undefined) return error;
-    const details = { ...error, remedy: { kind: "enable_broker", options }, hint: undefined } as const;
+    const details = { ...error, remedy: { kind: "enable_broker", options } } as const;
     return new LatchkeyError(error.code, `${error.message}, and no broker is enabled`, details);
   }
   if (!isSignInDue && error.code !== "broker_unavailable") return error;
-  return withDetails(error, {
-    hint: sentences(error.hint, `There was no broker to ask: ${finding.reason}`, finding.hint),
-  });
-}
-
-function sentences(...texts: readonly (string | undefined)[]): string | undefined {
-  return texts.filter(Boolean).join(". ") || undefined;
+  const note = [remedy.note, `There was no broker to ask: ${finding.reason}`].filter(Boolean).join(". ");
+  return withDetails(error, { remedy: followedBy({ ...remedy, note }, finding.remedy) });
 }
 
 class CachedAccounts {

@@ -100,7 +100,7 @@ describe("latchkey login without a broker", () => {
     const without = (permissions: string[]) => run("login", { BROWSER }, permissions);
     const told = async (permissions: string[], what: string) => {
       const { code, stderr } = await without(permissions);
-      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(`run deno with ${what}. `) });
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(`run deno with ${what}\n`) });
       const latchkey = start("login --no-browser", { env: { BROWSER } }, [...denoRun(), ...permissions]);
       await latchkey.printed(/^latchkey: to sign in, open this address:$/m);
       latchkey.interrupt();

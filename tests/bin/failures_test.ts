@@ -141,7 +141,7 @@ describe("latchkey, when the broker cannot be started", () => {
           code: 5,
           stderr: expect.stringMatching(/^error: broker_unavailable\nerror_description: Cannot start the broker: /),
         });
-        expect(stderr).not.toContain("nobody is signed in");
+        expect(stderr).not.toContain("no user is signed in");
       }
     } finally {
       await bus.stop();
@@ -159,7 +159,7 @@ describe("latchkey, when the broker cannot be started", () => {
       expect({ code, stdout, stderr }).toEqual({
         ...{ code: 1, stdout: "" },
         stderr: expect.stringMatching(
-          /^error: broker_unavailable\n(.*\n)*hint: Give the bus the display.*\. Or, to go on without the broker: Please run 'az login' to setup account\.\n$/,
+          /^error: broker_unavailable\n(.*\n)*hint: Give the bus the display.*\. To go on without the broker, sign in\. Please run 'az login' to setup account\.\n$/,
         ),
       });
     } finally {

@@ -104,7 +104,7 @@ describe("latchkey on Deno without FFI", () => {
     for (const left of flags) {
       const { code, stdout, stderr } = await latchkey(flags.filter((flag) => flag !== left));
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      expect(stderr).toContain(`--allow-ffi=${LIBDBUS}; or, without libdbus: Run deno with ${flags.join(" ")}\n`);
+      expect(stderr).toContain(`--allow-ffi=${LIBDBUS}; or without libdbus, run deno with ${flags.join(" ")}\n`);
     }
   });
 

@@ -1,17 +1,23 @@
 import { describe, expect, test } from "bun:test";
-import { errorCodesIn, type HintContext, hintFor } from "../../lib/aadsts.ts";
+import { errorCodesIn, type RemedyFacts, remedyFor } from "../../lib/aadsts.ts";
+import { hintOf } from "../../lib/hints.ts";
 
-const CONTEXT: HintContext = {
+const FACTS: RemedyFacts = {
   flow: "broker",
   clientId: "11111111-2222-4333-8444-555555555555",
   redirectUri: "https://login.microsoftonline.com/common/oauth2/nativeclient",
   scopes: ["User.Read", "https://vault.azure.net/.default"],
 };
 
-const hintOf = (code: number, context: Partial<HintContext> = {}) =>
-  hintFor({ errorCodes: [code], text: `AADSTS${code}: no` }, { ...CONTEXT, ...context }, "linux");
+const hintOfCode = (code: number, facts: Partial<RemedyFacts> = {}) =>
+  hintFor({ errorCodes: [code], text: `AADSTS${code}: no` }, { ...FACTS, ...facts });
 const hintOfText = (text: string, subError?: string) =>
-  hintFor({ errorCodes: errorCodesIn(text), subError, text }, CONTEXT, "linux");
+  hintFor({ errorCodes: errorCodesIn(text), subError, text }, FACTS);
+
+function hintFor(refusal: Parameters<typeof remedyFor>[0], facts: RemedyFacts): string | undefined {
+  const remedy = remedyFor(refusal, facts, "linux");
+  return remedy && hintOf(remedy);
+}
 
 /** Each number, and what its hint has to say. */
 const ROWS: readonly (readonly [code: number, ...said: string[]])[] = [
@@ -39,8 +45,8 @@ const ROWS: readonly (readonly [code: number, ...said: string[]])[] = [
   [70008, "not used for too long", "acquireTokenInteractive"],
   [700082, "not used for too long", "acquireTokenInteractive"],
   [70043, "tenant limits how long", "acquireTokenInteractive"],
-  [50011, CONTEXT.redirectUri, CONTEXT.clientId],
-  [7000218, "public client flows", CONTEXT.redirectUri, CONTEXT.clientId],
+  [50011, FACTS.redirectUri, FACTS.clientId],
+  [7000218, "public client flows", FACTS.redirectUri, FACTS.clientId],
   [700016, "clientId", "authority"],
   [700011, "clientId", "authority"],
   [65001, "onsent", "getAuthorizationRequestUrl"],
@@ -49,53 +55,55 @@ const ROWS: readonly (readonly [code: number, ...said: string[]])[] = [
   [50020, "authority", "account"],
   [16000, "authority", "account"],
   [50194, "authority", "account"],
-  [500011, ...CONTEXT.scopes, "/.default"],
-  [650057, ...CONTEXT.scopes, "/.default"],
-  [70011, ...CONTEXT.scopes, "/.default"],
+  [500011, ...FACTS.scopes, "/.default"],
+  [650057, ...FACTS.scopes, "/.default"],
+  [70011, ...FACTS.scopes, "/.default"],
   [50196, "a minute", "which process repeats"],
-  [70016, "keep polling"],
-  [70019, "new one"],
+  [70016, "Keep polling"],
+  [70019, "new code"],
   [50199, "in the browser"],
 ];
 
-test.each(ROWS as unknown as [number, ...string[]][])("hintFor() AADSTS%d says %s", (code, ...said) => {
-  for (const words of said) expect(hintOf(code)).toContain(words);
+test.each(ROWS as unknown as [number, ...string[]][])("remedyFor() AADSTS%d says %s", (code, ...said) => {
+  for (const words of said) expect(hintOfCode(code)).toContain(words);
 });
 
-test.each([[53000], [530003]])("hintFor() AADSTS%d sends what did not go through the broker there", (code) => {
+test.each([[53000], [530003]])("remedyFor() AADSTS%d sends what did not go through the broker there", (code) => {
   for (const flow of ["browser", "device_code"] as const) {
     for (const words of ["requireBroker", "dsreg --status", "Intune", "a device code cannot pass"]) {
-      expect(hintOf(code, { flow })).toContain(words);
+      expect(hintOfCode(code, { flow })).toContain(words);
     }
   }
 });
 
-test("hintFor() AADSTS53003 suspects the device code where there was one", () => {
-  expect(hintOf(53003, { flow: "device_code" })).toMatch(/device codes.*broker.*browser/);
-  expect(hintOf(53003, { flow: "browser" })).toBe(hintOf(53003)!);
+test("remedyFor() AADSTS53003 suspects the device code where there was one", () => {
+  expect(hintOfCode(53003, { flow: "device_code" })).toMatch(/broker.*browser.*device codes/);
+  expect(hintOfCode(53003, { flow: "browser" })).toBe(hintOfCode(53003)!);
 });
 
-test("hintFor() names the redirect URI of the flow", () => {
+test("remedyFor() names the redirect URI of the flow", () => {
   for (const code of [50011, 7000218]) {
-    expect(hintOf(code, { redirectUri: "http://localhost" })).toMatch(/add the redirect URI http:\/\/localhost to/i);
+    expect(hintOfCode(code, { redirectUri: "http://localhost" })).toMatch(
+      /add the redirect URI http:\/\/localhost to/i,
+    );
   }
 });
 
-test("hintFor() goes by the first number; others are what its text refers to", () => {
-  expect(hintOfText("AADSTS50076: MFA. See AADSTS50011.")).toBe(hintOf(50076)!);
-  expect(hintOfText("AADSTS50011: no. See AADSTS50076.")).toBe(hintOf(50011)!);
-  expect(hintOfText("AADSTS90001: of no row. AADSTS50076: MFA")).toBe(hintOf(50076)!);
-  expect(hintOfText("AADSTS50011: 4kv4v")).toBe(hintOf(50011)!);
+test("remedyFor() goes by the first number; others are what its text refers to", () => {
+  expect(hintOfText("AADSTS50076: MFA. See AADSTS50011.")).toBe(hintOfCode(50076)!);
+  expect(hintOfText("AADSTS50011: no. See AADSTS50076.")).toBe(hintOfCode(50011)!);
+  expect(hintOfText("AADSTS90001: of no row. AADSTS50076: MFA")).toBe(hintOfCode(50076)!);
+  expect(hintOfText("AADSTS50011: 4kv4v")).toBe(hintOfCode(50011)!);
 });
 
-describe("hintFor() of a text without a number", () => {
+describe("remedyFor() of a text without a number", () => {
   test.each<[string, ...string[]]>([
     ["tag 4kv4v: keyring", "gnome-keyring", "KDE", "latchkey doctor"],
     ["Error 4KV4V", "gnome-keyring"],
-    ["tag=4ko04, key not found", "unlock the login keyring", "sign in"],
+    ["tag=4ko04, key not found", "Unlock the login keyring", "sign in"],
     ["invalid_grant: token_expired", "Sign in again"],
     ["device_authentication_failed (965ya)", "Register the device again", "dsreg --status"],
-    ["Unable to find account", "log in with an Entra account"],
+    ["Unable to find account", "Log in to this machine with an Entra account"],
     ["Not implemented", "himmelblau"],
     ["declined scopes: openid", "fewer"],
   ])("%p says %s", (text, ...said) => {

@@ -440,7 +440,7 @@ describe("PublicClientApplication's reading of replies", () => {
       const going = makeApp(); // the browser would go on without it; where no sign-in follows, it is the cause
       expect(await failure(silently(going))).toMatchObject({
         code: "broker_unavailable",
-        hint: "Update the broker. Or, to go on without the broker, sign in: acquireTokenInteractive",
+        hint: "Update the broker. To go on without the broker, sign in: acquireTokenInteractive",
       });
       // Where no browser opens either, the broker's failure was not told.
       const windowless = makeApp({ openBrowser: () => false });

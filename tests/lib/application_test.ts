@@ -33,7 +33,7 @@ describe("acquireToken() without a broker and without accounts", () => {
       expect(error).toMatchObject({
         code: "interaction_required",
         message: expect.stringMatching(
-          /^(Nobody is signed in|jane@contoso\.com has to sign in), and no broker is enabled$/,
+          /^(No user is signed in|jane@contoso\.com must sign in), and no broker is enabled$/,
         ),
         hint: `To use the device's broker, set ${flag}; or sign in: acquireTokenInteractive`,
         remedy: { kind: "enable_broker", options: [flag] },
@@ -47,7 +47,7 @@ describe("acquireToken() without a broker and without accounts", () => {
       authority: "https://contoso.b2clogin.com/contoso/B2C_1_sign_in",
     });
     expect(await failure(app.acquireToken({ scopes, interactive: "never" }))).toMatchObject({
-      message: "Nobody is signed in",
+      message: "No user is signed in",
       hint: "Sign in: acquireTokenInteractive",
       remedy: { kind: "sign_in" },
     });

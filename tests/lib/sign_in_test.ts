@@ -95,7 +95,7 @@ for (const sender of SENDERS) {
         expect(await failure(call())).toMatchObject({ code: "unexpected", broker: { status: 0 }, hint });
       }
       await behave({ sender, replies: { acquireTokenSilently: refusal(0, "Unable to find account") } });
-      expect((await failure(signIn(makeApp()))).hint).toMatch(/^The broker has no account for the person/);
+      expect((await failure(signIn(makeApp()))).hint).toMatch(/^Log in to this machine with an Entra account/);
     });
 
     test("acquireTokenInteractive() tells that the person cancelled", async () => {

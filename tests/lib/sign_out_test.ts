@@ -43,7 +43,7 @@ for (const sender of SENDERS) {
       if (sender.startsWith("himmelblau")) {
         const { code, broker, hint } = await failure(removal);
         expect(hint).toMatch(
-          /^This broker cannot do that: himmelblau.*\. The account is signed out of this app all the same$/,
+          /^Go without it: himmelblau.*\. The account is signed out of this app anyway$/,
         );
         // The first releases do not know the method, later ones answer "Not implemented".
         expect([code, broker?.status]).toEqual(
@@ -129,7 +129,9 @@ describe("removeAccount()", () => {
 
   test("reaches the broker though the cache cannot be written, and tells of both", async () => {
     await behave({ accounts: [JANE, JOE] });
-    const full = new LatchkeyError("configuration", "Cannot write the cache: the disk is full", { hint: "Free some" });
+    const full = new LatchkeyError("configuration", "Cannot write the cache: the disk is full", {
+      remedy: "Free some",
+    });
     const cache: CacheStore = {
       ...{ read: () => Promise.resolve(undefined), readAccounts: () => Promise.resolve([]) },
       update: () => Promise.reject(full),
@@ -139,7 +141,7 @@ describe("removeAccount()", () => {
     expect(await failure(app.removeAccount(jane!))).toMatchObject({ code: "configuration", hint: "Free some" });
     expect(await failure(app.removeAccount(jane!, { fromBroker: true }))).toMatchObject({
       ...{ code: "configuration", message: full.message },
-      hint: "Free some. The broker has forgotten the account all the same",
+      hint: "Free some. The broker has forgotten the account anyway",
     });
     expect(await stage.broker.calls("removeAccount")).toHaveLength(1);
     await behave({ accounts: [JOE], replies: { removeAccount: { kind: "broker_error", status: 5, context: "busy" } } });

@@ -52,7 +52,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     isWineOnly: true,
   },
   { suites: ["bin/cli/formats_test.ts"], test: /--format env gives a shell/, why: SHELLS },
-  { suites: ["bin/cli/login_hint_test.ts"], test: /gives a command that (sh|fish) runs/, why: SHELLS },
+  { suites: ["bin/cli/failures_test.ts"], test: /gives a command that (sh|fish) runs/, why: SHELLS },
   { suites: ["lib/runtime/host_test.ts"], test: /quoteCommand\(\) for (sh|bash|zsh|fish)/, why: SHELLS },
   { suites: ["bin/cli/completions_test.ts", "bin/cli/help_test.ts", "bin/shell_test.ts"], why: SHELLS },
   { suites: ["bin/commands/serve/endpoint_test.ts"], test: /as a shell takes it/, why: SHELLS },

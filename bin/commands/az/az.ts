@@ -5,7 +5,7 @@
  */
 import { encodeBase64 } from "../../../lib/encoding.ts";
 import { quoteCommand, readEnvironment } from "../../../lib/runtime/host.ts";
-import { hintInWords, isInteractionRequired, LatchkeyError, withDetails } from "../../../lib/errors.ts";
+import { isInteractionRequired, LatchkeyError, withDetails } from "../../../lib/errors.ts";
 import { resourceOf } from "../../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 import { type Cloud, cloudJson, cloudsOf, type RESOURCE_TYPES } from "./clouds.ts";
@@ -13,7 +13,7 @@ import { accountTable, azOutput, cloudTable } from "./output.ts";
 import { type AzCall, OTHER_SIGN_INS, readAzCall } from "./syntax.ts";
 import type { Holder, Subscription } from "./subscriptions.ts";
 import { type Command, type CommandLine, readCommandLine } from "../../cli/command_line.ts";
-import { failureText } from "../../cli/failures.ts";
+import { commandWords, failureText, inWords } from "../../cli/failures.ts";
 import { ACCOUNT, APP, type Option, TENANT, textOption, TIMEOUT, VERBOSE } from "../../cli/options.ts";
 import { azureCliJson } from "../../cli/formats.ts";
 import { print, say, sayLine } from "../../cli/output.ts";
@@ -95,7 +95,7 @@ async function answerAzureCli(options: CommandLine, signal: AbortSignal | undefi
     print(await azOutput({ value: answer.value, tableOf: answer.tableOf, output: line.text("output")!, query }));
   } catch (error) {
     if (signal?.aborted || !(error instanceof LatchkeyError)) throw error;
-    failureText(error, options.correlationId).forEach(sayLine);
+    failureText(error, options).forEach(sayLine);
     return EXIT_FAILURE;
   }
 }
@@ -161,8 +161,8 @@ async function answerTo(call: Call): Promise<Answer> {
   }
 }
 
-function refused(message: string, hint?: string): LatchkeyError {
-  return new LatchkeyError("refused", message, { hint });
+function refused(message: string, remedy?: string): LatchkeyError {
+  return new LatchkeyError("refused", message, { remedy });
 }
 
 /** Settings that would change an answer, and the value that they have here. */
@@ -191,10 +191,9 @@ async function tokenFor(
   } catch (error) {
     if (!(error instanceof LatchkeyError)) throw error;
     const login = azLoginHint(error, { scopes, tenant });
-    if (isInteractionRequired(error)) throw withDetails(error, { hint: login });
+    if (isInteractionRequired(error)) throw withDetails(error, { remedy: login });
     // A broker that cannot be started: its fix comes first.
-    const hint = error.hint && hintInWords(error.hint, { ", sign in: acquireTokenInteractive": `: ${login}` });
-    throw withDetails(error, { hint });
+    throw inWords(error, { ...commandWords(), sign_in: () => `Sign in. ${login}` });
   }
 }
 
@@ -383,8 +382,8 @@ async function listedAccounts(call: Call): Promise<unknown> {
   }
   const found = await subscriptionsOf(call, token, line.isOn("refresh") ? "new list" : "list");
   if (found.failure && found.all.length === 0) {
-    const hint = "Without a network, set ARM_SUBSCRIPTION_ID, or run latchkey az-shim with --subscription";
-    throw withDetails(found.failure, { hint, cause: found.failure });
+    const remedy = "Without a network, set ARM_SUBSCRIPTION_ID, or run latchkey az-shim with --subscription";
+    throw withDetails(found.failure, { remedy, cause: found.failure });
   }
   return accountsJson(call, token, { ...found, includesDisabled: line.isOn("all") });
 }

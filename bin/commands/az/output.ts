@@ -130,7 +130,7 @@ async function compileQuery(query: string): Promise<(value: unknown) => unknown>
     if (!hasMoreValues(result, MAX_RESULT_VALUES)) return result;
     const limit = MAX_RESULT_VALUES.toLocaleString("en-US");
     throw new LatchkeyError("refused", `The result of \`--query\` has more than ${limit} values`, {
-      hint: "Select fewer values",
+      remedy: "Select fewer values",
     });
   };
 }

@@ -14,7 +14,8 @@ import { ArgumentError, LatchkeyError } from "../../../lib/errors.ts";
 import { clientIdOf, logger } from "../../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";
 import { BROWSER_CLIENT_ID, GRAPH_SCOPE, PROFILE, switchOption, textOption, VERBOSE } from "../../cli/options.ts";
-import { messageOf, say } from "../../cli/output.ts";
+import { messageOf } from "../../cli/failures.ts";
+import { say } from "../../cli/output.ts";
 
 const LIST = { kind: "list", environment: false } as const;
 

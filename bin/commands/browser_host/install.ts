@@ -72,7 +72,8 @@ export async function uninstallHost(line: CommandLine): Promise<void> {
 function requireLinux(): void {
   if (operatingSystem() === "linux") return;
   throw new LatchkeyError("configuration", "latchkey browser-host is for browsers on Linux", {
-    hint: "On Windows and macOS browsers use the broker without it, or with an extension from Microsoft",
+    remedy:
+      "Go without it: on Windows and macOS browsers use the broker by themselves, or by an extension from Microsoft",
   });
 }
 

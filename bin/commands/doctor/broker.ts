@@ -23,7 +23,8 @@ import { packageFolders } from "../../../lib/runtime/installation.ts";
 import { isWsl, readMachine } from "../../../lib/runtime/machine.ts";
 import { isThere, readTextFile } from "../../../lib/runtime/paths.ts";
 import type { PublicClientApplication } from "../../../lib/application.ts";
-import { LatchkeyError, type LatchkeyErrorCode, systemWord } from "../../../lib/errors.ts";
+import { LatchkeyError, type LatchkeyErrorCode } from "../../../lib/errors.ts";
+import { advice, followedBy, hintOf, type Remedy, systemWord } from "../../../lib/hints.ts";
 import { wellKnownName } from "../../cli/application.ts";
 import { failureLine, withConsentUrl } from "../../cli/failures.ts";
 import { blockedBy, type Check, failed, type Finding, notChecked, ok, RUN_VERBOSE, tolerated } from "./check.ts";
@@ -44,8 +45,8 @@ export const broker: Check = {
     if (state === "active") return ok(`${kind} broker, version ${version ?? "unknown"}`);
     if (state === "off") return notChecked(reason ?? "it is off");
     // The status has no hint, but a call that needs the broker fails with one.
-    const hint = await app.getAccounts({ signal }).then(() => undefined, (error) => error?.hint);
-    return failed(reason ?? "it cannot be reached", hint ?? brokerFix(operatingSystem(), isWsl()));
+    const remedy = await app.getAccounts({ signal }).then(() => undefined, (error) => error?.remedy);
+    return failed(reason ?? "it cannot be reached", remedy ?? brokerFix(operatingSystem(), isWsl()));
   },
 };
 
@@ -115,10 +116,11 @@ export const silentToken: Check = {
     } catch (cause) {
       const error = await withConsentUrl(cause, app, { scopes, tenantId });
       if (!(error instanceof LatchkeyError)) throw error;
-      const { code, correlationId } = error;
+      const { code, correlationId, claims } = error;
+      const remedy = error.remedy && hintOf(error.remedy, context.words(claims));
       const id = correlationId === undefined ? "" : ` (correlation id ${correlationId})`;
       const fix = SIGN_IN_HELPS.includes(code) ? `Sign in: ${context.signIn}` : RUN_VERBOSE;
-      return failed(`for ${what}: ${failureLine(error)}${id}`, context.hintOf(error) ?? fix);
+      return failed(`for ${what}: ${failureLine(error)}${id}`, remedy ?? fix);
     }
   },
 };
@@ -210,8 +212,8 @@ async function checkWsl(signal: AbortSignal, { isBrokerRunning }: BrokerState): 
     version = await wslVersion(signal);
   } catch (error) {
     if (!(error instanceof LatchkeyError)) throw error;
-    if (error.code === "missing_dependency") return notChecked(error.message, error.hint);
-    return failed(error.message, error.hint ?? WSL_HINTS.restart);
+    if (error.code === "missing_dependency") return notChecked(error.message, error.remedy);
+    return failed(error.message, error.remedy ?? WSL_HINTS.restart);
   }
   const facts = [`WSL ${version ?? "of an unknown version"}`, proxy, await interopFact()].filter(Boolean).join(", ");
   const isMissing = (path: string) => isPermitted({ name: "read", path }) && !isThere(path);
@@ -250,11 +252,11 @@ export const dbusClient: Check = {
 };
 
 /** On Deno libdbus starts in half the time of dbus-next. */
-async function libdbusAdvice(): Promise<string | undefined> {
+async function libdbusAdvice(): Promise<Remedy | undefined> {
   try {
     if (denoNamespace()) await libdbusPath();
   } catch (error) {
-    if (error instanceof LatchkeyError) return `For a faster start: ${error.hint}`;
+    if (error instanceof LatchkeyError) return error.remedy && { ...error.remedy, when: "For a faster start" };
   }
   return undefined;
 }
@@ -284,7 +286,7 @@ export const sessionBus: Check = {
         error.message || error.errorName,
         "Name the bus of this session: export DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/$(id -u)/bus; " +
           "if it has none: dbus-run-session -- COMMAND. A container or an SSH session has no broker: get tokens from the device " +
-          "by latchkey serve --socket SOCKET there and latchkey serve --forward SOCKET -- COMMAND here, or pass --broker never",
+          "that has one (see latchkey serve --help), or pass --broker never",
       );
     }
     const address = readEnvironment("DBUS_SESSION_BUS_ADDRESS") ??
@@ -310,7 +312,7 @@ export const display: Check = {
       return isThere(NVIDIA, { ifUnknown: false }) ? withWindowFix(finding, environment) : finding;
     } catch (error) {
       if (!(error instanceof LatchkeyError) || !["missing_dependency", "unexpected"].includes(error.code)) throw error;
-      return notChecked(error.message, error.hint);
+      return notChecked(error.message, error.remedy);
     }
   },
 };
@@ -326,10 +328,12 @@ export function withWindowFix(finding: Finding, { variables }: ActivationEnviron
   const missing = Object.entries(WINDOW_VARIABLES).filter(([name, value]) => variables.get(name) !== value);
   if (!isWayland || missing.length === 0) return finding;
   const settings = missing.map(([name, value]) => `${name}=${value}`).join(" ");
-  const fix = "If the sign-in window stays empty or vanishes (Wayland with NVIDIA's driver): " +
-    `systemctl --user edit microsoft-identity-broker, add [Service] and Environment=${settings}, then ` +
-    "systemctl --user restart microsoft-identity-broker";
-  return { ...finding, fix: [finding.fix, fix].filter(Boolean).join(". ") };
+  const fix = advice(
+    "If the sign-in window stays empty or vanishes (Wayland with NVIDIA's driver): " +
+      `systemctl --user edit microsoft-identity-broker, add [Service] and Environment=${settings}, then ` +
+      "systemctl --user restart microsoft-identity-broker",
+  );
+  return { ...finding, fix: followedBy(finding.fix, fix) };
 }
 
 function judgeDisplay(

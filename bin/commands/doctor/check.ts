@@ -8,8 +8,8 @@ import type { PublicClientApplication } from "../../../lib/application.ts";
 import { untilAborted } from "../../../lib/async.ts";
 import type { CacheStore } from "../../../lib/cache/store.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
+import { advice, hintOf, type HintWords, type Remedy } from "../../../lib/hints.ts";
 import { descriptionOf } from "../../cli/failures.ts";
-import { commandLineHint } from "../../cli/output.ts";
 import type { TokenPlace } from "../../cli/token_cache.ts";
 
 /** Placeholder of a client id for checks that send none. */
@@ -23,11 +23,14 @@ export interface Finding {
   readonly state: "ok" | "failed" | "blocked" | "unknown";
   /** One line. May contain foreign text. */
   readonly detail: string;
-  /** Advice, in the words of the library or of the command line; the report has the latter. */
-  readonly fix?: string | undefined;
+  readonly fix?: Remedy | undefined;
 }
 
-export type CheckResult = Finding & { readonly id: string };
+export interface CheckResult extends Omit<Finding, "fix"> {
+  readonly id: string;
+  /** The remedy as a command. */
+  readonly fix?: string | undefined;
+}
 
 /** The app and the options that all checks share. */
 export interface CheckContext {
@@ -43,8 +46,8 @@ export interface CheckContext {
   readonly profile: { readonly name: string | undefined; readonly problem: Error | undefined };
   /** The command of the sign-in that the command line needs. */
   readonly signIn: string;
-  /** Returns the hint of a failed call, with the options of this command line in the commands that it names. */
-  hintOf(error: LatchkeyError): string | undefined;
+  /** Returns words for remedies: commands with the options of this command line. `claims` are a challenge to answer. */
+  words(claims?: string): HintWords;
   /** Returns the location of tokens that did not come from a broker; throws if there can be none as requested. */
   tokenPlace(): TokenPlace;
   readonly cache: CacheStore;
@@ -75,20 +78,24 @@ interface Progress {
 export const RUN_VERBOSE = "Run latchkey doctor -vv to see the steps before the failure";
 const RAISE_TIMEOUT = "Raise the time limit: latchkey doctor --timeout 120";
 
-export function ok(detail: string, fix?: string): Finding {
-  return { state: "ok", detail, fix };
+export function ok(detail: string, fix?: Remedy | string): Finding {
+  return { state: "ok", detail, fix: remedyOf(fix) };
 }
 
-export function failed(detail: string, fix: string): Finding {
-  return { state: "failed", detail, fix };
+export function failed(detail: string, fix: Remedy | string): Finding {
+  return { state: "failed", detail, fix: remedyOf(fix) };
 }
 
-export function notChecked(reason: string, fix?: string): Finding {
-  return { state: "unknown", detail: `not checked: ${reason}`, fix };
+export function notChecked(reason: string, fix?: Remedy | string): Finding {
+  return { state: "unknown", detail: `not checked: ${reason}`, fix: remedyOf(fix) };
+}
+
+function remedyOf(fix: Remedy | string | undefined): Remedy | undefined {
+  return typeof fix === "string" ? advice(fix) : fix;
 }
 
 export function blockedBy(id: string): Finding {
-  return { state: "blocked", detail: `not checked: it needs ${id}`, fix: `Fix ${id} first` };
+  return { state: "blocked", detail: `not checked: it needs ${id}`, fix: advice(`Fix ${id} first`) };
 }
 
 /** Returns a failure that does no harm at present: it is reported, but does not count. */
@@ -98,7 +105,7 @@ export function tolerated(finding: Finding, reason: string): Finding {
 
 export function asFailure(error: unknown): Finding {
   if (error instanceof LatchkeyError) {
-    return failed(descriptionOf(error), error.hint ?? RUN_VERBOSE);
+    return failed(descriptionOf(error), error.remedy ?? RUN_VERBOSE);
   }
   return failed(error instanceof Error ? error.message || error.name : String(error), RUN_VERBOSE);
 }
@@ -114,8 +121,8 @@ export async function runChecks(
     const { id, needs = [], after = [] } = check;
     const earlier = Promise.all([...needs, ...after].flatMap((name) => results.get(name) ?? []));
     const run = async (earlier: readonly CheckResult[]) => {
-      const finding = await runCheck(check, earlier, context, signal);
-      return { id, ...finding, fix: commandLineHint(finding.fix) };
+      const { fix, ...finding } = await runCheck(check, earlier, context, signal);
+      return { id, ...finding, fix: fix && hintOf(fix, context.words()) };
     };
     results.set(id, earlier.then(run));
   }
@@ -132,7 +139,9 @@ async function runCheck(
   const missing = earlier.find(({ id, state }) => needs.includes(id) && state !== "ok");
   if (missing) return missing.state === "unknown" ? notChecked(`it needs ${missing.id}`) : blockedBy(missing.id);
   if (isForBroker && stateOf("broker") === "unknown") return notChecked("no broker is asked for");
-  if (signal?.aborted) return { state: "blocked", detail: "not checked: the time was over", fix: RAISE_TIMEOUT };
+  if (signal?.aborted) {
+    return { state: "blocked", detail: "not checked: the time was over", fix: advice(RAISE_TIMEOUT) };
+  }
   const limit = new AbortController();
   const ends = AbortSignal.any([...(signal ? [signal] : []), limit.signal]);
   const timer = setTimeout(() => limit.abort(new Error(`it took longer than ${limitMs / 1000} s`)), limitMs);

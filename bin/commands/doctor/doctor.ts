@@ -14,7 +14,7 @@ import { type CacheStore, memoryStore } from "../../../lib/cache/store.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { clientIdOf, makeApplication } from "../../cli/application.ts";
 import type { Command, CommandLine } from "../../cli/command_line.ts";
-import { loginCommand, withLoginOptions } from "../../cli/failures.ts";
+import { commandWords, loginCommand } from "../../cli/failures.ts";
 import { TEXT_FORMAT } from "../../cli/formats.ts";
 import { ACCOUNT, APP, REDIRECT_PATH, SCOPES_OR_DEFAULT, TENANT, TIMEOUT, VERBOSE } from "../../cli/options.ts";
 import { escapeForTerminal, jsonForTerminal } from "../../cli/output.ts";
@@ -154,7 +154,7 @@ async function examineMachine(line: CommandLine, signal: AbortSignal | undefined
     tenantId: line.text("tenant"),
     profile: { name: line.profile, problem: line.profileProblem },
     signIn: loginCommand(line, scopesNamed(line)),
-    hintOf: (error) => withLoginOptions(error, line).hint,
+    words: (claims) => commandWords(line, claims),
     tokenPlace: () => tokenPlace(line),
     cache,
     bus: () => {

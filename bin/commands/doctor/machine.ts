@@ -8,7 +8,8 @@ import { findProxy } from "../../../lib/http/proxy.ts";
 import { currentRuntime, denoNamespace, isAtLeast, quoteCommand, readEnvironment } from "../../../lib/runtime/host.ts";
 import { readMachine } from "../../../lib/runtime/machine.ts";
 import { PublicClientApplication } from "../../../lib/application.ts";
-import { LatchkeyError, systemWord } from "../../../lib/errors.ts";
+import { LatchkeyError } from "../../../lib/errors.ts";
+import { systemWord } from "../../../lib/hints.ts";
 import { asFailure, type Check, failed, type Finding, NO_CLIENT_ID, notChecked, ok, tolerated } from "./check.ts";
 
 /** Names the operating system, distribution and processor, for bug reports. */
@@ -84,7 +85,7 @@ async function connect(authority: string, signal: AbortSignal): Promise<Finding>
     return ok(`${url.host} answered${route} in ${Math.ceil(performance.now() - begin)} ms`);
   } catch (error) {
     if (error instanceof LatchkeyError && error.code === "missing_dependency") {
-      return notChecked(error.message, error.hint); // the proxy's address
+      return notChecked(error.message, error.remedy); // the proxy's address
     }
     return asFailure(error);
   } finally {

@@ -11,6 +11,7 @@ import { isWsl } from "../../../lib/runtime/machine.ts";
 import { describeFileStore, type FileStoreDescription } from "../../../lib/cache/file_store.ts";
 import type { CacheStore } from "../../../lib/cache/store.ts";
 import { isObject } from "../../../lib/encoding.ts";
+import { advice, followedBy, type Remedy } from "../../../lib/hints.ts";
 import { folderOf, pathIn } from "../../../lib/runtime/paths.ts";
 import { findSetAside, isCacheText, noCache, OTHER_FILE, type TokenPlace } from "../../cli/token_cache.ts";
 import { asFailure, type Check, failed, type Finding, notChecked, ok } from "./check.ts";
@@ -33,7 +34,7 @@ export const tokenCache: Check = {
     if (place.kind === "memory") {
       const detail = "sign-ins without a broker last for one run each";
       return place.why
-        ? notChecked(`${detail}: ${place.why.message}`, place.why.hint)
+        ? notChecked(`${detail}: ${place.why.message}`, place.why.remedy)
         : ok(`${detail}, as --store memory asks for`);
     }
     const [path, finding] = place.kind === "plaintext"
@@ -53,7 +54,10 @@ export const tokenCache: Check = {
     return {
       state: findings.find(({ state }) => state === "failed")?.state ?? finding.state,
       detail: findings.map(({ detail }) => detail).join("; "),
-      fix: findings.flatMap(({ fix }) => fix ?? []).join("; ") || undefined,
+      fix: findings.flatMap(({ fix }) => fix ?? []).reduceRight<Remedy | undefined>(
+        (rest, fix) => followedBy(fix, rest),
+        undefined,
+      ),
     };
   },
 };
@@ -89,10 +93,13 @@ async function checkEncrypted(
       );
     }
     const detail = `nothing is stored yet; tokens will be in ${folder}, encrypted, and its key ${key}`;
-    return ok(problem ? `${detail}. ${problem.message}` : detail, problem?.hint);
+    return ok(problem ? `${detail}. ${problem.message}` : detail, problem?.remedy);
   }
   if (problem) {
-    return failed(`the key is ${key}, but: ${problem.message}`, problem.hint ?? `Check ${pathIn(folder, "key.json")}`);
+    return failed(
+      `the key is ${key}, but: ${problem.message}`,
+      problem.remedy ?? `Check ${pathIn(folder, "key.json")}`,
+    );
   }
   const documents = await store.readAccounts({ signal });
   return documents.every(isCacheText)
@@ -129,7 +136,7 @@ async function checkWritable(folder: string): Promise<readonly Finding[]> {
     return [
       failed(
         `nothing can be stored there: ${detail}`,
-        `${fix}. To keep tokens elsewhere: --cache-file, or XDG_STATE_HOME`,
+        followedBy(fix, advice("To keep tokens elsewhere: --cache-file, or XDG_STATE_HOME")),
       ),
     ];
   }

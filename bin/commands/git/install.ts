@@ -158,7 +158,7 @@ function requireConfiguration(): void {
   const path = readEnvironment("GIT_CONFIG_GLOBAL");
   if (path === undefined || !/^(\/dev\/|nul$)/i.test(path)) return;
   throw new LatchkeyError("configuration", `git has no configuration to write to: GIT_CONFIG_GLOBAL is ${path}`, {
-    hint: "Unset GIT_CONFIG_GLOBAL, or set it to a file",
+    remedy: "Unset GIT_CONFIG_GLOBAL, or set it to a file",
   });
 }
 
@@ -206,7 +206,7 @@ async function git(
     result = await runCommand(["git", "config", ...scope, "-z", ...args], { signal, timeoutMs: GIT_LIMIT_MS });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
-    throw new LatchkeyError("missing_dependency", error.message, { hint: "Install git, or put it into PATH" });
+    throw new LatchkeyError("missing_dependency", error.message, { remedy: "Install git, or put it into PATH" });
   }
   if (result.code > 1 && ![NOTHING_TO_UNSET, ...expected].includes(result.code)) throw gitFailure(result);
   return result;
@@ -225,6 +225,6 @@ const LOCK_DELAY_MS = 100;
 function gitFailure({ code, stderr }: CommandResult): LatchkeyError {
   const why = stderr.trim().split("\n").at(-1) || `exit code ${code}`;
   return new LatchkeyError("configuration", `git cannot change its configuration: ${why}`, {
-    hint: "Look at the file that git config --global --edit opens",
+    remedy: "Look at the file that git config --global --edit opens",
   });
 }

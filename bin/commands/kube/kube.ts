@@ -99,7 +99,7 @@ export function readExecInfo(text: string | undefined): ExecRequest {
   if (typeof apiVersion !== "string") throw malformed("its apiVersion is missing");
   if (!VERSIONS.includes(apiVersion)) {
     throw new LatchkeyError("configuration", `Cannot answer in ${JSON.stringify(apiVersion)}`, {
-      hint: `Set apiVersion: ${VERSIONS.join(" or ")} in the exec section of the kubeconfig`,
+      remedy: `Set apiVersion: ${VERSIONS.join(" or ")} in the exec section of the kubeconfig`,
     });
   }
   if (!isObject(spec)) throw malformed("its spec is not an object");
@@ -112,7 +112,7 @@ export function readExecInfo(text: string | undefined): ExecRequest {
 
 function malformed(why: string): LatchkeyError {
   return new LatchkeyError("configuration", `Cannot use KUBERNETES_EXEC_INFO: ${why}`, {
-    hint: "kubectl sets it; another program has to set it to an ExecCredential",
+    remedy: "Let kubectl set it, or set it to an ExecCredential",
   });
 }
 
@@ -188,6 +188,6 @@ function execRequest(): ExecRequest {
   const name = "KUBERNETES_EXEC_INFO";
   if (mayReadEnvironment(name)) return readExecInfo(readEnvironment(name));
   throw new LatchkeyError("missing_dependency", `Deno may not read ${name}, the request of the caller`, {
-    hint: `Run deno with --allow-env=${name}`,
+    remedy: { kind: "run_deno_with", flags: `--allow-env=${name}` },
   });
 }

@@ -52,7 +52,7 @@ export async function readKubeconfigs(): Promise<readonly Kubeconfig[]> {
   const there = paths.filter((path) => isThere(path));
   if (there.length === 0) {
     throw new LatchkeyError("configuration", `There is no kubeconfig: ${paths.join(", ")}`, {
-      hint: "Get the cluster's first (az aks get-credentials), or set KUBECONFIG",
+      remedy: "Get the cluster's first (az aks get-credentials), or set KUBECONFIG",
     });
   }
   return await Promise.all(there.map(readKubeconfig));
@@ -88,7 +88,7 @@ export function parseKubeconfig(path: string, text: string): Kubeconfig {
 
 function unusable(path: string, why: string): LatchkeyError {
   return new LatchkeyError("configuration", `Cannot use the kubeconfig ${path}: ${why}`, {
-    hint: "Correct the file, or name another one in KUBECONFIG",
+    remedy: "Correct the file, or name another one in KUBECONFIG",
   });
 }
 

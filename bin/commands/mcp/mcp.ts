@@ -9,7 +9,7 @@ import { readServerAddress } from "../../../lib/oauth/protected_resource.ts";
 import { onSignals } from "../../../lib/runtime/lifecycle.ts";
 import { dropUnreadErrors, isTerminal, standardInput, standardOutput } from "../../../lib/runtime/terminal.ts";
 import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";
-import { withLoginHint } from "../../cli/failures.ts";
+import { withLogin } from "../../cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, INTERACTIVE, SCOPES, TENANT, VERBOSE } from "../../cli/options.ts";
 import { say } from "../../cli/output.ts";
 import { acquireForServer, needsOfServer, type ServerNeeds } from "../../cli/protected_server.ts";
@@ -109,7 +109,7 @@ function tokensFor(
           },
         });
       } catch (error) {
-        throw withLoginHint(error, needs.line, needs.loginScopes);
+        throw withLogin(error, needs.line, needs.loginScopes);
       }
     }, { mayAsk: false, signal }); // standard input has messages, and no answer
     known = needs;

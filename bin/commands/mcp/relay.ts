@@ -8,7 +8,7 @@ import type { JSONRPCMessage } from "@modelcontextprotocol/client";
 import { startTimer, untilAborted, withinTime } from "../../../lib/async.ts";
 import { escapeControlCharacters, isObject, type JsonObject } from "../../../lib/encoding.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
-import { messageOf } from "../../cli/output.ts";
+import { messageOf } from "../../cli/failures.ts";
 import { ANSWERED, eventsOf, resumedAfter, streamOf } from "./event_stream.ts";
 import {
   connectionFailed,

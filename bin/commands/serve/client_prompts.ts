@@ -92,7 +92,11 @@ function paused(refusal: LatchkeyError, leftMs: number): LatchkeyError {
     "A sign-in is required, and no prompt opens, since the last one ended without a sign-in",
     {
       ...{ error, subError, correlationId },
-      hint: `Sign in where latchkey serve runs: latchkey login. Or try again in ${Math.ceil(leftMs / 60_000)} min`,
+      remedy: {
+        kind: "sign_in",
+        when: "Where latchkey serve runs",
+        or: { kind: "try_again", afterSeconds: Math.ceil(leftMs / 60_000) * 60 },
+      },
     },
   );
 }

@@ -18,8 +18,8 @@ import { ArgumentError, isInteractionRequired, LatchkeyError, type LatchkeyError
 import type { AcquireTokenRequest } from "../../../lib/request.ts";
 import { SCOPE_TOKEN } from "../../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
-import { failureLine } from "../../cli/failures.ts";
-import { commandLineHint, jsonForTerminal, say } from "../../cli/output.ts";
+import { commandHint, failureLine } from "../../cli/failures.ts";
+import { jsonForTerminal, say } from "../../cli/output.ts";
 import { openRequestLog } from "./request_log.ts";
 
 export const IDENTITY_PATH = "/msi/token";
@@ -345,8 +345,8 @@ export function identityAnswers(options: IdentityAnswersOptions): IdentityEndpoi
       if (error instanceof ArgumentError) return failureReply(request, { statusCode: 400, message: error.message });
       if (!(error instanceof LatchkeyError)) throw error;
       onOutcome(scope, error);
-      const { code, hint, correlationId } = error;
-      const message = [failureLine(error), commandLineHint(hint)].filter(Boolean).join(". ");
+      const { code, correlationId } = error;
+      const message = [failureLine(error), commandHint(error)].filter(Boolean).join(". ");
       const isSignedOut = isInteractionRequired(error);
       return failureReply(request, { statusCode: STATUS[code], message }, { correlationId, isSignedOut });
     }

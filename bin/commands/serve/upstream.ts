@@ -19,8 +19,8 @@ import { secretComparer } from "../../../lib/http/server.ts";
 import { type EndpointAddress, listenAt } from "../../../lib/http/unix_socket.ts";
 import { currentRuntime, isAtLeast } from "../../../lib/runtime/host.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
-import { failureLine } from "../../cli/failures.ts";
-import { commandLineHint, say } from "../../cli/output.ts";
+import { commandHint, failureLine } from "../../cli/failures.ts";
+import { say } from "../../cli/output.ts";
 import { type IdentityEndpoint, type Refusal, STATUS } from "./endpoint.ts";
 import { openRequestLog, type RequestLog } from "./request_log.ts";
 import { Clients, Exchange, pump, RefusedRequest } from "./upstream_exchange.ts";
@@ -82,7 +82,7 @@ export function requireStrictHttp(
     "missing_dependency",
     `--upstream needs ${name} ${first} or later, and this is ${name} ${version}`,
     {
-      hint:
+      remedy:
         `Install ${name} ${first} or later and run latchkey with it. An executable contains its runtime: use a newer one, ` +
         "or the npm package",
     },
@@ -415,8 +415,8 @@ function refusalFor(error: unknown): Refusal {
   if (error instanceof RefusedRequest) return error.refusal;
   if (error instanceof ArgumentError) return { statusCode: 502, message: error.message };
   if (error instanceof LatchkeyError) {
-    const { code, hint } = error;
-    const message = [failureLine(error), commandLineHint(hint)].filter(Boolean).join(". ");
+    const { code } = error;
+    const message = [failureLine(error), commandHint(error)].filter(Boolean).join(". ");
     // An agent's library would take a 400 or 401 for the upstream's.
     return { statusCode: isInteractionRequired(error) ? 502 : Math.max(502, STATUS[code]), message };
   }

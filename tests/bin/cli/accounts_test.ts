@@ -206,7 +206,9 @@ describe("a guest's accounts", () => {
         const { code, stderr } = await latchkey(`${words} --tenant ${tenant}`);
         const says = expect.stringContaining(`No account is in the tenant ${tenant}: there is ${NAMES}`);
         expect({ code, stderr }).toEqual({ code: 3, stderr: says });
-        expect(stderr).toContain("hint: Give the id of the account's tenant: latchkey accounts --client-id");
+        expect(stderr).toContain(
+          "hint: To find the id of the account's tenant, list the accounts: latchkey accounts --client-id",
+        );
       }
       const says = expect.stringContaining('--tenant takes a tenant\'s id, not "not/a/tenant"');
       expect(await latchkey(`${words} --tenant not/a/tenant`)).toMatchObject({ code: 2, stderr: says });

@@ -1,5 +1,6 @@
 // Tokens for a protected server, of an app by itself.
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { commandHint } from "../../../bin/cli/failures.ts";
 import { acquireForServer, type ServerNeeds } from "../../../bin/cli/protected_server.ts";
 import { readCommandLine } from "../../../bin/cli/command_line.ts";
 import { command as token } from "../../../bin/commands/token.ts";
@@ -63,12 +64,12 @@ test.each([
   ["the server's and one like the issuer", [RESOURCE, "{provider}/"], "{provider}/"],
 ])("acquireForServer() refuses a token whose audience is %s", async (_what, aud, named) => {
   const audience = Array.isArray(aud) ? aud.map(ofProvider) : aud && ofProvider(aud);
-  const { code, message, hint } = await failure(send(audience));
-  expect([code, message]).toEqual([
+  const error = await failure(send(audience));
+  expect([error.code, error.message]).toEqual([
     "untrusted_authority",
     `${authorityUrl} issued a token that is not for mcp.contoso.com: ${ofProvider(named)}`,
   ]);
-  expect(hint).toBe("Only if you trust mcp.contoso.com with that token, name the scope: --scope");
+  expect(commandHint(error)).toBe("Only if you trust mcp.contoso.com with that token, name the scope: --scope");
 });
 
 test.each([

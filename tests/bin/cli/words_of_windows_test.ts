@@ -6,9 +6,10 @@ import { brokerFix } from "../../../bin/commands/doctor/broker.ts";
 import { variableLines } from "../../../bin/commands/serve/serve.ts";
 import { GROUPS, loadGroups } from "../../../bin/cli/commands.ts";
 import { helpOf, overview } from "../../../bin/cli/help.ts";
-import { hintFor } from "../../../lib/aadsts.ts";
-import { hintOfStatus } from "../../../lib/broker/errors.ts";
+import { remedyFor } from "../../../lib/aadsts.ts";
+import { remedyOfStatus } from "../../../lib/broker/errors.ts";
 import type { LatchkeyError } from "../../../lib/errors.ts";
+import { advice, hintOf } from "../../../lib/hints.ts";
 import { fileFailure } from "../../../lib/files/files.ts";
 import { commitableFiles } from "../../tools/commitable_files.ts";
 
@@ -29,15 +30,15 @@ describe("for Windows and macOS", () => {
     const hints = [
       ...(["broker", "browser", "device_code"] as const).flatMap((flow) =>
         [...codes.map((code) => ({ errorCodes: [code], text: "" })), ...texts.map((text) => ({ errorCodes: [], text }))]
-          .map((refusal) => hintFor(refusal, { ...context, flow }, system))
+          .map((refusal) => remedyFor(refusal, { ...context, flow }, system))
       ),
-      ...Array.from({ length: 22 }, (_, status) => hintOfStatus(status, system)),
+      ...Array.from({ length: 22 }, (_, status) => remedyOfStatus(status, system)),
       ...files.map((code) => {
         const task = { doing: "read", path: "tokens", system };
-        return (fileFailure(Object.assign(new Error(code), { code }), task) as LatchkeyError).hint;
+        return (fileFailure(Object.assign(new Error(code), { code }), task) as LatchkeyError).remedy;
       }),
-      brokerFix(system, false),
-    ].filter((hint) => hint !== undefined);
+      advice(brokerFix(system, false)),
+    ].flatMap((remedy) => remedy ? [hintOf(remedy)] : []);
     expect(hints.length).toBeGreaterThan(150);
     // `ls -l` and `ulimit` are macOS' as well.
     const own = system === "darwin" ? /ls -lde|ulimit/g : /^$/g;
@@ -84,7 +85,7 @@ const ONLY_LINUX = [
   /^lib\/http\/(unix_socket|loopback)\.ts$/,
   /^lib\/files\/(placed_file|private_files|user_folders|node|deno)\.ts$/, // modes, which Windows lacks
   /^lib\/runtime\//,
-  /^lib\/errors\.ts$/, // the table
+  /^lib\/hints\.ts$/, // the table
   /^bin\/commands\/browser_host\//,
   /^bin\/commands\/doctor\//, // checks by system
   /^bin\/std_cli\//,

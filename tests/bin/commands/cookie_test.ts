@@ -87,7 +87,9 @@ describe("the pause after a cookie that was not had", () => {
     const second = await run("cookie", home);
     expect([second.code, second.stdout, await asked()]).toEqual([5, "", 1]);
     expect(second.stderr).toContain("error_description: Not asked for a cookie: ");
-    expect(second.stderr).toMatch(/^hint: Try again in (9|10) min, or sign in first: latchkey login --prompt login$/m);
+    expect(second.stderr).toMatch(
+      /^hint: Try again in (9|10) minutes; or sign in again: latchkey login --prompt login$/m,
+    );
     await using host = startHostIn(home);
     const account = await accountOf(host);
     expect((await askBy(host, account)).error).toStartWith("Not asked for a cookie: ");

@@ -57,7 +57,7 @@ describe("latchkey logout", () => {
       expect(await latchkey("logout --from-broker")).toMatchObject({
         code: 1,
         stderr: expect.stringMatching(
-          /^hint: This broker cannot do that: himmelblau.*signed out of this app all the same$/m,
+          /^hint: Go without it: himmelblau.*signed out of this app anyway$/m,
         ),
       });
     },

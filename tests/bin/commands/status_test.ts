@@ -112,7 +112,7 @@ describe("latchkey status", () => {
     await broker.behave({ accounts: [] });
     const { code, stdout, stderr } = await status(["--client-id", CLIENT_ID]);
     const signIn = `latchkey login --client-id ${CLIENT_ID}`;
-    expect({ code, stderr }).toEqual({ code: 3, stderr: `latchkey: nobody is signed in. Sign in: ${signIn}\n` });
+    expect({ code, stderr }).toEqual({ code: 3, stderr: `latchkey: no user is signed in. Sign in: ${signIn}\n` });
     expect(stdout).toMatch(/^broker: linux broker, version \S+\ncache: \S+, encrypted\n$/);
     const never = await status(["--client-id", CLIENT_ID, "--broker", "never", "--account", JOE.username]);
     expect(never).toMatchObject({ code: 3, stdout: expect.stringMatching(/^broker: off: --broker never\n/) });

@@ -228,7 +228,7 @@ describe("latchkey token that fails", () => {
         /^hint: Sign in: `latchkey login --client-id \S+ --scope \S+`.*There was no broker to ask: Cannot start the broker: /m,
       );
       // In a container or over SSH a bus' address is no way on.
-      expect(stderr).toContain("latchkey serve --forward SOCKET -- COMMAND here");
+      expect(stderr).toContain("see latchkey serve --help");
     }
     const { code, stderr } = await latchkey(`${TOKEN} --broker require`, nobody);
     expect(code).toBe(5);
@@ -299,9 +299,9 @@ describe("latchkey token where a user is needed", () => {
   // Since 2.5 the broker's message has no AADSTS number, but the server's error between quotation marks.
   test.each([
     [{ status: 2, subError: "token_expired" }, 3, "Sign in again: latchkey login"],
-    [{ status: 0, error: "invalid_grant" }, 3, "A person has to sign in: latchkey login"],
+    [{ status: 0, error: "invalid_grant" }, 3, "Sign in: latchkey login"],
     [{ status: 2, subError: "device_authentication_failed" }, 3, "Register the device again"],
-    [{ status: 2, error: "invalid_client" }, 1, "Check the client id"],
+    [{ status: 2, error: "invalid_client" }, 1, "Check --client-id"],
     [{ status: 2, error: "temporarily_unavailable" }, 5, "Try again in a minute"],
   ])("exits by the server's error in the message: %j", async (refusal, exit, hint) => {
     await behave({ replies: { acquireTokenSilently: { kind: "broker_error", ...refusal } } });

@@ -37,11 +37,11 @@ describe("LatchkeyCredential.getToken()", () => {
     const error = await credential.getToken(scope).catch(caught) as AuthenticationRequiredError;
     expect(error).toBeInstanceOf(AuthenticationRequiredError);
     expect(error.message).toMatch(
-      /^Nobody is signed in, and no broker is enabled\. To use the device's broker, set \w+; or sign in: authenticate$/,
+      /^No user is signed in, and no broker is enabled\. To use the device's broker, set \w+; or sign in: authenticate$/,
     );
     expect(error.cause).toMatchObject({
       code: "interaction_required",
-      message: "Nobody is signed in, and no broker is enabled",
+      message: "No user is signed in, and no broker is enabled",
       hint: undefined,
     });
   });

@@ -1,7 +1,7 @@
 // Which brokers are tried: every combination of platform, flags, authority and choice, against the table of the design.
 import { describe, expect, test } from "bun:test";
 import type { Authority, AuthorityKind } from "../../../lib/authority.ts";
-import { type BrokerFlags, NotInstalledError } from "../../../lib/broker/broker.ts";
+import type { BrokerFlags } from "../../../lib/broker/broker.ts";
 import type { JsonBrokerOptions } from "../../../lib/broker/client.ts";
 import {
   type BrokerFacts,
@@ -11,6 +11,7 @@ import {
   planBrokers,
 } from "../../../lib/broker/detect.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
+import type { Remedy } from "../../../lib/hints.ts";
 
 /** Platforms as they show, by the name that the table has for them. */
 const PLATFORMS: Readonly<Record<string, Pick<BrokerFacts, "system" | "arch" | "isWsl">>> = {
@@ -154,9 +155,11 @@ test("isBrokerEnabled() looks at the system where one is", () => {
   });
 });
 
+const INSTALL: Remedy = { kind: "install", package: "msal", command: "npm install msal" };
+
 // The command line ended in missing_dependency on every Windows without MSALRuntime, although nobody had asked for it.
 test("findBroker() goes on without an optional broker whose package is missing, and says so", async () => {
-  const missing = new NotInstalledError("missing_dependency", "It is not installed", { hint: "Install it" });
+  const missing = new LatchkeyError("missing_dependency", "It is not installed", { remedy: INSTALL });
   const untrusted = new LatchkeyError("missing_dependency", "Others can change it");
   const find = (isOptional: boolean, system: string, error: LatchkeyError = missing) =>
     findBroker({ enableBrokerOnWindows: true, enableBrokerOnLinux: true }, {
@@ -169,7 +172,7 @@ test("findBroker() goes on without an optional broker whose package is missing, 
   expect(await find(true, "win32")).toEqual({
     state: "unavailable",
     reason: "It is not installed",
-    hint: "Install it",
+    remedy: INSTALL,
     isInstalled: false,
   });
   await expect(find(false, "win32")).rejects.toBe(missing);

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { EXIT } from "../../../bin/cli/failures.ts";
-import { commandLineHint } from "../../../bin/cli/output.ts";
-import { codeOfStatus, hintOfStatus, statusOfWire } from "../../../lib/broker/errors.ts";
+import { commandWords, EXIT } from "../../../bin/cli/failures.ts";
+import { codeOfStatus, remedyOfStatus, statusOfWire } from "../../../lib/broker/errors.ts";
 import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
+import { hintOf } from "../../../lib/hints.ts";
 
 type Row = [status: number, meaning: string, code: LatchkeyErrorCode, exit: number, hint: RegExp | undefined];
 
@@ -10,14 +10,14 @@ type Row = [status: number, meaning: string, code: LatchkeyErrorCode, exit: numb
 const ROWS: readonly Row[] = [
   [0, "unexpected", "unexpected", 1, undefined],
   [1, "reserved", "unexpected", 1, undefined],
-  [2, "interaction required", "interaction_required", 3, /sign in: latchkey login$/],
-  [3, "no network", "no_network", 5, /online.*login\.microsoftonline\.com/],
+  [2, "interaction required", "interaction_required", 3, /Sign in: latchkey login$/],
+  [3, "no network", "no_network", 5, /network.*proxy.*login\.microsoftonline\.com/],
   [4, "network temporarily unavailable", "temporarily_unavailable", 5, /in a minute/],
   [5, "server temporarily unavailable", "temporarily_unavailable", 5, /in a minute/],
   [6, "API contract violation", "refused", 1, undefined],
   [7, "user cancelled", "user_canceled", 4, undefined],
   [8, "application cancelled", "user_canceled", 4, undefined],
-  [9, "incorrect configuration", "configuration", 1, /client id.*tenant.*redirect URI/],
+  [9, "incorrect configuration", "configuration", 1, /--client-id.*--tenant.*redirect URI/],
   [10, "insufficient buffer", "unexpected", 1, undefined],
   [11, "authority untrusted", "untrusted_authority", 1, /--authority/],
   [12, "user switched", "account_unusable", 3, /Sign in again: latchkey login/],
@@ -26,7 +26,7 @@ const ROWS: readonly Row[] = [
   [15, "key not found", "unexpected", 1, /keyring.*latchkey doctor/],
   [16, "account not found", "account_not_found", 3, /latchkey accounts.*latchkey login/],
   [17, "transient error", "temporarily_unavailable", 5, /in a minute/],
-  [18, "account switch", "interaction_required", 3, /sign in: latchkey login/],
+  [18, "account switch", "interaction_required", 3, /Sign in: latchkey login/],
   [19, "required broker missing", "broker_unavailable", 5, /Install microsoft-identity-broker/],
   [20, "device not registered", "refused", 1, /Register the device.*dsreg --status/],
   [21, "fall back to native MSAL", "broker_unavailable", 5, /--broker never/],
@@ -38,17 +38,17 @@ test.each(ROWS as Row[])("codeOfStatus(%d), %s, is %s, and the command line exit
 });
 
 test.each(ROWS as Row[])(
-  "hintOfStatus(%d), %s, says what helps, in the command line's words",
+  "remedyOfStatus(%d), %s, says what helps, in the command line's words",
   (status, _, __, ___, hint) => {
-    if (hint) expect(commandLineHint(hintOfStatus(status, "linux"))).toMatch(hint);
-    else expect(hintOfStatus(status, "linux")).toBeUndefined();
+    const remedy = remedyOfStatus(status, "linux");
+    expect(remedy && hintOf(remedy, commandWords())).toEqual(hint && expect.stringMatching(hint));
   },
 );
 
 describe("A number without meaning", () => {
   test.each([22, 99, -1, 2.5, NaN, Infinity])("%p is unexpected", (status) => {
     expect(codeOfStatus(status)).toBe("unexpected");
-    expect(hintOfStatus(status, "linux")).toBeUndefined();
+    expect(remedyOfStatus(status, "linux")).toBeUndefined();
     expect(statusOfWire(status)).toBe(0);
   });
 });

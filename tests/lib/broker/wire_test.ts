@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { commandLineHint } from "../../../bin/cli/output.ts";
+import { commandHint } from "../../../bin/cli/failures.ts";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { checkWindow, parseReply, readToken, readWindow } from "../../../lib/broker/wire.ts";
 import type { LatchkeyError } from "../../../lib/errors.ts";
@@ -113,16 +113,16 @@ describe("readToken() of a refusal without AADSTS numbers", () => {
       ["invalid_grant", "user_password_expired", 2, "interaction_required", /password has expired/],
       ["invalid_grant", "device_authentication_failed", 2, "interaction_required", /Register the device again/],
       ["invalid_grant", "consent_required", 2, "interaction_required", /consent/],
-      ["invalid_grant", "basic_action", 2, "interaction_required", /pass the check/],
-      ["interaction_required", "additional_action", 2, "interaction_required", /pass the check/],
-      ["interaction_required", "", 2, "interaction_required", /has to sign in/],
-      ["invalid_grant", "", 0, "interaction_required", /has to sign in/],
+      ["invalid_grant", "basic_action", 2, "interaction_required", /pass a check/],
+      ["interaction_required", "additional_action", 2, "interaction_required", /pass a check/],
+      ["interaction_required", "", 2, "interaction_required", /^Sign in: /],
+      ["invalid_grant", "", 0, "interaction_required", /^Sign in: /],
       ["invalid_grant", "", 13, "account_unusable", /Sign in again/],
-      ["invalid_grant", "", 16, "interaction_required", /has to sign in/],
-      ["invalid_client", "", 2, "configuration", /^Check the client id/],
-      ["invalid_scope", "", 6, "configuration", /^Check the client id/],
+      ["invalid_grant", "", 16, "interaction_required", /^Sign in: /],
+      ["invalid_client", "", 2, "configuration", /^Check clientId/],
+      ["invalid_scope", "", 6, "configuration", /^Check clientId/],
       ["temporarily_unavailable", "", 2, "temporarily_unavailable", /in a minute/],
-      ["contoso_error", "contoso_suberror", 2, "interaction_required", /has to sign in/],
+      ["contoso_error", "contoso_suberror", 2, "interaction_required", /^Sign in: /],
       ["contoso_error", "", 0, "unexpected", undefined],
       // The broker's own states, which no server refuses with.
       ["invalid_grant", "", 7, "user_canceled", undefined],
@@ -179,10 +179,11 @@ describe("readToken() of a refusal without AADSTS numbers", () => {
     [{ status: 6, tag: 557973642 }],
     [{ status: 0, context: "Invalid redirectUri" }],
   ])("says which redirect URI is missing: %j", async (fields) => {
-    const { code, hint } = await refusal(fields);
+    const error = await refusal(fields);
+    const { code, hint } = error;
     expect(code).toBe(fields.status === 6 ? "refused" : "unexpected");
     expect(hint).toContain(`Add the redirect URI ${NATIVE_CLIENT} to the app registration app-1`);
-    expect(commandLineHint(hint)).toMatch(/; see latchkey app$/);
+    expect(commandHint(error)).toMatch(/; see latchkey app$/);
   });
 
   test("suspects no redirect URI for other numbers", async () => {

@@ -325,7 +325,7 @@ describe("with the flag for Linux", () => {
     expect(await app.getAccounts()).toEqual([]);
     expect(lines).toEqual([`warn: Going on without a broker: ${reason}`]);
     const { hint } = await failure(both().getAccounts());
-    expect(hint).toMatch(/^Update WSL: .*; or: Install microsoft-identity-broker/);
+    expect(hint).toMatch(/^Update WSL: .*; or install microsoft-identity-broker/);
     await stage.broker.start();
   });
 

@@ -86,7 +86,7 @@ if (ownRuntimePath().name === "WSL, Deno") {
     test("names both flags where neither way is permitted", async () => {
       const { failure } = await onDeno([RELEASE], "enableBrokerOnLinux");
       expect(failure).toMatchObject({ code: "missing_dependency", message: expect.stringContaining("wslinfo; ") });
-      expect(failure!.hint).toMatch(/^Run deno with --allow-run=.*; or: Run deno with --allow-env=.*--allow-ffi=/);
+      expect(failure!.hint).toMatch(/^Run deno with --allow-run=.*; or run deno with --allow-env=.*--allow-ffi=/);
     });
 
     test("looks for no socket without the permissions for it, and does for it with them", async () => {

@@ -491,8 +491,16 @@ describe("findEncryptionKey()", () => {
     lines.length = 0;
     for (
       const [text, why, hint] of [
-        [lost, "the keyring (Secret Service) does not have it", "If another session's keyring has it, work there"],
-        ["{}", `${folder}/key.json is damaged`, "Sign in again: acquireTokenInteractive begins anew"],
+        [
+          lost,
+          "the keyring (Secret Service) does not have it",
+          "If another session's keyring has the key, work in that session; or to begin a new cache",
+        ],
+        [
+          "{}",
+          `${folder}/key.json is damaged`,
+          "To begin a new cache and quarantine the old one, sign in again: acquireTokenInteractive",
+        ],
       ] as const
     ) {
       await writeFile(join(folder, "key.json"), text, { mode: 0o600 });

@@ -137,7 +137,7 @@ test("resultPage() says what to do, what failed, and under which id", () => {
   const details = {
     error: "access_denied",
     errorDescription: "AADSTS65001: No.",
-    hint: "Ask",
+    remedy: "Ask",
     correlationId: "some-id",
   };
   const { body } = resultPage({ ok: false, error: error(details) });
@@ -150,7 +150,7 @@ test("resultPage() says what to do, what failed, and under which id", () => {
 test.each([
   { ok: true, username: HOSTILE },
   { ok: false, error: error({}, HOSTILE) },
-  ...["error", "errorDescription", "hint", "correlationId"].map((field) => ({
+  ...["error", "errorDescription", "remedy", "correlationId"].map((field) => ({
     ok: false,
     error: error({ [field]: HOSTILE }),
   })),

@@ -169,6 +169,6 @@ test("refusalOf() tells how long the server wants to be left alone", () => {
   });
   const loop = JSON.stringify({ error: "invalid_grant", error_description: "AADSTS50196: a loop" });
   expect(refusalOf({ status: 400, body: loop }, CONTEXT, 60_000).hint).toMatch(
-    /^The same .*\. Try again in 60 seconds$/,
+    /the same one was sent too often\. Try again in a minute$/,
   );
 });

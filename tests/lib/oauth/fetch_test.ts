@@ -98,7 +98,7 @@ describe("boundedFetch()", () => {
   });
 
   test("a fetch's own error gets the id that the request was sent with, and keeps what it has", async () => {
-    const given = new LatchkeyError("configuration", "The proxy wants a password", { hint: "Set HTTPS_PROXY" });
+    const given = new LatchkeyError("configuration", "The proxy wants a password", { remedy: "Set HTTPS_PROXY" });
     const fetch = () => Promise.reject(given);
     const error = await failure(boundedFetch({ fetch, correlationId: "id" })(origin, {}));
     expect(error).toMatchObject({

@@ -182,7 +182,7 @@ describe("lib/oauth/token_endpoint with Entra", () => {
     entra.behaviour.answers = [{ status: 429, headers: { "retry-after": "120" } }];
     expect(await failure(refresh())).toMatchObject({
       code: "temporarily_unavailable",
-      hint: "Try again in 120 seconds",
+      hint: "Try again in 2 minutes",
     });
     expect(waited).toEqual([]);
     expect(entra.requests).toHaveLength(1);

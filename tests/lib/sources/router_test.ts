@@ -167,7 +167,7 @@ async function ended(call: Promise<AuthenticationResult>): Promise<string> {
 
 function failureOf(state: State): LatchkeyError {
   const broker = { status: 6, subStatus: 0 };
-  return new LatchkeyError(THROWN[state]!, state, { hint: state, ...(state === "refuses" && { broker }) });
+  return new LatchkeyError(THROWN[state]!, state, { remedy: state, ...(state === "refuses" && { broker }) });
 }
 
 /** A broker in a state that it can be in once it was started. */
@@ -228,8 +228,8 @@ describe("the broker is used, or not, as the table of the design has it", () => 
 /** Reasons and hints, where several brokers were tried. */
 test("what can be mended is told first, and what else was tried", async () => {
   const failures = {
-    wsl: new LatchkeyError("broker_unavailable", "no Windows", { hint: "Update WSL" }),
-    linux: new LatchkeyError("missing_dependency", "no client", { hint: "Install one" }),
+    wsl: new LatchkeyError("broker_unavailable", "no Windows", { remedy: "Update WSL" }),
+    linux: new LatchkeyError("missing_dependency", "no client", { remedy: "Install one" }),
   };
   const app = { authority: parseAuthority(AUTHORITIES.entra) };
   const sources = new TokenRouter({
@@ -238,7 +238,7 @@ test("what can be mended is told first, and what else was tried", async () => {
     search: { platform: PLATFORMS.WSL, start: (kind) => Promise.reject(failures[kind as "wsl" | "linux"]) },
   });
   const query = tokenQuery({ scopes: ["a"] }, app), error = await sources.silently(query).catch((error) => error);
-  expect(error).toMatchObject({ code: "missing_dependency", hint: "Install one; or: Update WSL" });
+  expect(error).toMatchObject({ code: "missing_dependency", hint: "Install one; or update WSL" });
   expect(error.correlationId).toBe(query.correlationId);
   expect(error.message).toBe("no client; no Windows");
 });

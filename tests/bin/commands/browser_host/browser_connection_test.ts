@@ -99,9 +99,9 @@ describe("BrowserConnection", () => {
     send(GET_ACCOUNTS);
     end();
     await untilAsked(1);
-    asked[0]!.reject(new LatchkeyError("refused", "No", { hint: "Set requireBroker" }));
+    asked[0]!.reject(new LatchkeyError("refused", "No", { remedy: { kind: "require_broker" } }));
     await ended;
-    expect(messages).toEqual(["online", { error: "No. Set --broker require" }]);
+    expect(messages).toEqual(["online", { error: "No. Sign in through the device's broker: --broker require" }]);
   });
 
   test("believes what it saw last of the broker, and not an answer from before", async () => {

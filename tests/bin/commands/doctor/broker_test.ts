@@ -2,7 +2,14 @@ import { afterEach, expect, test } from "bun:test";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { brokerFix, msalRuntime } from "../../../../bin/commands/doctor/broker.ts";
-import { type Check, type CheckContext, type Finding, runChecks } from "../../../../bin/commands/doctor/check.ts";
+import {
+  type Check,
+  type CheckContext,
+  type CheckResult,
+  type Finding,
+  runChecks,
+} from "../../../../bin/commands/doctor/check.ts";
+import { API_WORDS } from "../../../../lib/hints.ts";
 import type { BrokerStatus } from "../../../../mod.ts";
 
 const NAME = "@azure/msal-node-runtime", place = process.env.LATCHKEY_MSALRUNTIME;
@@ -15,8 +22,9 @@ afterEach(async () => {
 });
 
 /** What the check finds where the broker's own check has ended so. */
-async function look(broker: Finding["state"], status: Partial<BrokerStatus>): Promise<Finding> {
-  const context = { app: { brokerStatus: () => Promise.resolve(status) } } as unknown as CheckContext;
+async function look(broker: Finding["state"], status: Partial<BrokerStatus>): Promise<CheckResult> {
+  const app = { brokerStatus: () => Promise.resolve(status) };
+  const context = { app, words: () => API_WORDS } as unknown as CheckContext;
   const ended: Check = { id: "broker", limitMs: 60_000, run: () => ({ state: broker, detail: "" }) };
   const [, finding] = await runChecks([ended, msalRuntime], context);
   return finding!;

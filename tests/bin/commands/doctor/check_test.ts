@@ -9,9 +9,10 @@ import {
   RUN_VERBOSE,
   runChecks,
 } from "../../../../bin/commands/doctor/check.ts";
+import { API_WORDS } from "../../../../lib/hints.ts";
 import { LatchkeyError } from "../../../../mod.ts";
 
-const context = {} as CheckContext;
+const context = { words: () => API_WORDS } as unknown as CheckContext;
 const check = (id: string, run: Check["run"], more: Partial<Check> = {}): Check => ({
   ...{ id, limitMs: 60_000, run },
   ...more,
@@ -45,7 +46,7 @@ test("runChecks() makes a failed check of one that throws", async () => {
       throw error;
     });
   const [known, plain, odd] = await runChecks([
-    throws(new LatchkeyError("refused", "No", { errorDescription: "AADSTS1: no", hint: "Ask" })),
+    throws(new LatchkeyError("refused", "No", { errorDescription: "AADSTS1: no", remedy: "Ask" })),
     throws(new RangeError("out of it")),
     throws(undefined),
   ], context);

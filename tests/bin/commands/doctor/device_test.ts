@@ -4,6 +4,7 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { useStage } from "../../../fixture.ts";
 import { withWindowFix } from "../../../../bin/commands/doctor/broker.ts";
+import { API_WORDS, hintOf } from "../../../../lib/hints.ts";
 import { type Check, type CheckContext, ok, runChecks } from "../../../../bin/commands/doctor/check.ts";
 import { deviceRegistration, judgeDevice } from "../../../../bin/commands/doctor/device.ts";
 
@@ -29,7 +30,12 @@ function statusText(fields: Readonly<Record<string, string>> = {}): string {
   }`;
 }
 
-const judge = (stdout: string, code = 0, stderr = "") => judgeDevice({ code, stdout, stderr }, NOW);
+const context = { words: () => API_WORDS } as unknown as CheckContext;
+
+function judge(stdout: string, code = 0, stderr = "") {
+  const { fix, ...finding } = judgeDevice({ code, stdout, stderr }, NOW);
+  return { ...finding, fix: fix && hintOf(fix) };
+}
 
 test("judgeDevice() tells the registration, the PRT and its end", () => {
   expect(judge(statusText())).toEqual({
@@ -95,7 +101,7 @@ async function examine(script: string | undefined, silentToken: "ok" | "failed" 
     chmodSync(path, 0o700);
   }
   const earlier: Check = { id: "silent_token", limitMs: 1_000, run: () => ({ ...ok(""), state: silentToken }) };
-  const results = await runChecks([earlier, deviceRegistration(path)], {} as CheckContext);
+  const results = await runChecks([earlier, deviceRegistration(path)], context);
   return results.find(({ id }) => id === "device")!;
 }
 
@@ -114,7 +120,7 @@ test("deviceRegistration() is no failure where there is no dsreg, or one that ca
   expect(await examine(undefined)).toMatchObject({ state: "unknown", detail: expect.stringContaining("from 2.5 on") });
   const path = join(stage.folder, "no-program");
   writeFileSync(path, "");
-  const [result] = await runChecks([deviceRegistration(path)], {} as CheckContext);
+  const [result] = await runChecks([deviceRegistration(path)], context);
   expect(result).toMatchObject({ state: "unknown", detail: expect.stringContaining("EACCES") });
 });
 
@@ -122,13 +128,13 @@ test("deviceRegistration() does not wait for a dsreg that hangs", async () => {
   const check = deviceRegistration(join(stage.folder, "hangs"));
   writeFileSync(join(stage.folder, "hangs"), "#!/bin/sh\nexec sleep 1000\n");
   chmodSync(join(stage.folder, "hangs"), 0o700);
-  const [result] = await runChecks([{ ...check, limitMs: 300 }], {} as CheckContext);
+  const [result] = await runChecks([{ ...check, limitMs: 300 }], context);
   expect(result!.state).toBe("failed");
 });
 
 test("withWindowFix() knows the window on Wayland with NVIDIA's driver", () => {
   const fixOf = (variables: Readonly<Record<string, string>>) =>
-    withWindowFix(ok("d", "a"), { source: "systemd", variables: new Map(Object.entries(variables)) }).fix;
+    hintOf(withWindowFix(ok("d", "a"), { source: "systemd", variables: new Map(Object.entries(variables)) }).fix!);
   expect(fixOf({ WAYLAND_DISPLAY: "wayland-0" })).toMatch(
     /^a\. If the sign-in window .*Environment=GDK_BACKEND=x11 WEBKIT_DISABLE_DMABUF_RENDERER=1, then systemctl --user restart/,
   );

@@ -2,10 +2,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Variant } from "dbus-next";
 import { accounts, broker, silentToken } from "../../../../bin/commands/doctor/broker.ts";
-import { blockedBy, failed, notChecked, ok, runChecks } from "../../../../bin/commands/doctor/check.ts";
+import { type CheckResult, runChecks } from "../../../../bin/commands/doctor/check.ts";
 import { isWell, reportJson, reportText } from "../../../../bin/commands/doctor/doctor.ts";
 import { redirectPath } from "../../../../lib/authority.ts";
-import { type LatchkeyError, memoryStore, PublicClientApplication } from "../../../../mod.ts";
+import { API_WORDS } from "../../../../lib/hints.ts";
+import { memoryStore, PublicClientApplication } from "../../../../mod.ts";
 import { startAnsweringPeer } from "../../../fakes/answering_peer.ts";
 import { FAILED_STARTS } from "../../../fakes/failed_starts.ts";
 import { FAILURES } from "../../../fakes/failures.ts";
@@ -263,7 +264,7 @@ describe("latchkey doctor on a machine that is not", () => {
       const { code, ...of } = await report(undefined, "", { env });
       expect(code).toBe(1);
       expect(of).toMatchObject({
-        session_bus: { ok: false, fix: expect.stringMatching(/DBUS_SESSION_BUS_ADDRESS.*latchkey serve --forward/) },
+        session_bus: { ok: false, fix: expect.stringMatching(/DBUS_SESSION_BUS_ADDRESS.*latchkey serve --help/) },
         broker: { ok: false, detail: "not checked: it needs session_bus" },
       });
     }
@@ -417,7 +418,7 @@ describe("latchkey doctor where no broker is to serve", () => {
       const { code: before, ...none } = await doctorOf(appWords(), home);
       const fix =
         `Sign in: latchkey login --client-id ${provider.clientId} --authority ${provider.url} --scope api.read`;
-      const detail = expect.stringContaining("interaction_required: Nobody is signed in");
+      const detail = expect.stringContaining("interaction_required: No user is signed in");
       expect({ before, none }).toMatchObject({
         before: 1,
         none: {
@@ -456,11 +457,13 @@ describe("latchkey doctor where no broker is to serve", () => {
   });
 });
 
-const SICK = [
-  { id: "bus", ...ok("well") },
-  { id: "broker", ...failed("gone", "Install it") },
-  { id: "accounts", ...failed("none", "Install it") },
-  { id: "clock", ...notChecked("no network", "Run deno with --allow-net") },
+const BUS: CheckResult = { id: "bus", state: "ok", detail: "well" };
+const BROKER: CheckResult = { id: "broker", state: "failed", detail: "gone", fix: "Install it" };
+const SICK: readonly CheckResult[] = [
+  BUS,
+  BROKER,
+  { id: "accounts", state: "failed", detail: "none", fix: "Install it" },
+  { id: "clock", state: "unknown", detail: "not checked: no network", fix: "Run deno with --allow-net" },
 ];
 
 test("reportText() has a line a check, then each advice once", () => {
@@ -478,7 +481,7 @@ Optional:
 });
 
 test("reportText() advises nothing when there is nothing to do", () => {
-  expect(reportText([{ id: "bus", ...ok("well") }])).toBe("ok    bus  well\n");
+  expect(reportText([BUS])).toBe("ok    bus  well\n");
 });
 
 test("reportJson() has ok, id, detail, and fix where there is one", () => {
@@ -494,7 +497,10 @@ test("reportJson() has ok, id, detail, and fix where there is one", () => {
 });
 
 test("a check that another one stands in the way of is not ok, and its advice is not repeated to people", () => {
-  const results = [{ id: "broker", ...failed("gone", "Install it") }, { id: "accounts", ...blockedBy("broker") }];
+  const results: readonly CheckResult[] = [
+    BROKER,
+    { id: "accounts", state: "blocked", detail: "not checked: it needs broker", fix: "Fix broker first" },
+  ];
   expect(reportText(results)).toBe(`FAIL  broker    gone
 --    accounts  not checked: it needs broker
 
@@ -512,7 +518,7 @@ test("isWell() is not troubled by what could not be looked at", () => {
 
 test("reports have no character that a terminal obeys", () => {
   const hostile = "a\u001b]0;title\u0007b\r\nc\u202e\u009b";
-  const results = [{ id: "x", ...failed(hostile, hostile) }];
+  const results: readonly CheckResult[] = [{ id: "x", state: "failed", detail: hostile, fix: hostile }];
   expect(reportText(results)).not.toMatch(/[^\n\x20-\x7e\ufffd]/);
   expect(reportText(results).split("\n")).toHaveLength(5);
   expect(reportJson(results)).not.toMatch(/[^\n\x20-\x7e]/);
@@ -542,10 +548,15 @@ describe("the checks of a broker", () => {
       results: async () => {
         const nobody = () => Promise.reject(new Error("no check of the broker opens a bus"));
         const context = { app, clientId: CLIENT_ID, username: undefined, scopes: ["User.Read"] };
-        const profile = { name: undefined, problem: undefined },
-          at = { authority: "", tenantId: undefined, signIn: "latchkey login" };
-        const hintOf = ({ hint }: LatchkeyError) => hint;
-        const kept = { ...at, hintOf, profile, tokenPlace: () => ({ kind: "memory" }) as const, cache: memoryStore() };
+        const profile = { name: undefined, problem: undefined };
+        const at = { authority: "", tenantId: undefined, signIn: "latchkey login" };
+        const kept = {
+          ...at,
+          words: () => API_WORDS,
+          profile,
+          tokenPlace: () => ({ kind: "memory" }) as const,
+          cache: memoryStore(),
+        };
         const found = await runChecks([broker, accounts, silentToken], { ...context, ...kept, bus: nobody });
         app.close();
         return found;

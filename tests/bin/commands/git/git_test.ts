@@ -111,7 +111,7 @@ describe("latchkey git get", () => {
     const { code, stdout, stderr } = await git("get", `${OLD}username=jane@contoso.com\n`);
     expect({ code, stdout }).toEqual({ code: 3, stdout: "quit=1\n" });
     expect(stderr).toContain(
-      `hint: Sign in, and try again: latchkey login --client-id ${CLIENT_ID} --account jane@contoso.com --scope ${AZURE_DEVOPS}\n`,
+      `hint: Sign in: latchkey login --client-id ${CLIENT_ID} --account jane@contoso.com --scope ${AZURE_DEVOPS}\n`,
     );
   });
 

@@ -123,7 +123,7 @@ describe("latchkey mcp with an OpenID provider", () => {
     const mcp = start({ words: words("never"), env: home.env });
     mcp.send(INITIALIZE);
     const { error } = await mcp.message() as { error: { message: string } };
-    expect(error.message).toMatch(/^Nobody is signed in.*latchkey login /);
+    expect(error.message).toMatch(/^No user is signed in.*latchkey login /);
     expect(error.message).toContain(provider.clientId);
     expect(error.message).toContain(`--for ${server.url}`);
     mcp.end();

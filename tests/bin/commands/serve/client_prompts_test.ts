@@ -87,7 +87,7 @@ test("ClientPrompts opens none for ten minutes after a prompt without a sign-in,
     code: "interaction_required",
     error: "invalid_grant",
     message: "A sign-in is required, and no prompt opens, since the last one ended without a sign-in",
-    hint: "Sign in where latchkey serve runs: latchkey login. Or try again in 10 min",
+    hint: "Where latchkey serve runs, sign in: acquireTokenInteractive; or try again in 10 minutes",
   };
   expect(await waiting).toMatchObject(paused);
   state.nowMs += PROMPT_PAUSE_MS - 1;

@@ -205,7 +205,7 @@ describe.each(RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next"))(
         const { code, stderr } = await run(["true"]);
         expect(code).toBe(1);
         expect(stderr).toContain(`There is no socket at ${socket}, and others can write to its folder`);
-        expect(stderr).toContain("Start latchkey serve --socket PATH, with a path in a folder of your own");
+        expect(stderr).toContain("Choose a socket in a folder of your own: see latchkey serve --help");
         expect(stderr).not.toContain("chmod");
       }
     });
