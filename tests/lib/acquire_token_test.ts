@@ -116,12 +116,6 @@ describe("acquireToken()", () => {
     },
   );
 
-  test("cannot always open a window and never ask", async () => {
-    const mistake = makeApp().acquireToken({ scopes: SCOPES, interactive: "always", prompt: "none" });
-    expect(await mistake.catch(caught)).toBeInstanceOf(TypeError);
-    expect(await stage.broker.calls()).toEqual([]);
-  });
-
   test("always goes to the window at once, whatever is held", async () => {
     await behave({ accounts: [JANE, JOE] });
     const app = makeApp(), account = (await app.getAccounts())[1]!;

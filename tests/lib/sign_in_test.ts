@@ -98,12 +98,6 @@ for (const sender of SENDERS) {
       expect((await failure(signIn(makeApp()))).hint).toMatch(/^Log in to this machine with an Entra account/);
     });
 
-    test("acquireTokenInteractive() tells that the person cancelled", async () => {
-      await behave({ sender, replies: { acquireTokenInteractively: refusal(7) } });
-      expect((await failure(signIn(makeApp(), { prompt: "login" }))).code).toBe("user_canceled");
-      expect(await steps()).toEqual(["window"]);
-    });
-
     test("acquireTokenInteractive() lets go at an abort, and ends the window once", async () => {
       await behave({ sender, replies: { acquireTokenInteractively: { kind: "hang" } } });
       const app = makeApp(), leaving = new AbortController(), reason = new Error("enough");
@@ -266,12 +260,6 @@ describe("acquireTokenInteractive() with a prompt", () => {
       username: "",
       additionalQueryParametersForAuthorization: { prompt: "select_account" },
     });
-  });
-
-  test("that is none is a mistake", async () => {
-    const mistake = signIn(makeApp(), { prompt: "never" as Prompt }).catch(caught);
-    expect(await mistake).toBeInstanceOf(TypeError);
-    expect(await stage.broker.calls()).toEqual([]);
   });
 });
 
@@ -453,15 +441,6 @@ describe("acquireTokenInteractive()'s request", () => {
     const { accessToken, idToken } = await signIn(app, { claims, extraScopesToConsent: ["Mail.Read"] });
     expect(lines).toContain("warn: The broker does not take extraScopesToConsent");
     for (const secret of [accessToken, idToken!, "of-the-challenge"]) expect(lines.join("\n")).not.toContain(secret);
-  });
-
-  test.each([
-    ...["client_id", "redirect_uri", "response_type", "response_mode", "state", "nonce", "scope", "Scope"],
-    ...["code_challenge", "code_challenge_method"],
-  ])("does not let extraQueryParameters have %s", async (name) => {
-    const mistake = signIn(makeApp(), { extraQueryParameters: { [name]: "x" } }).catch(caught);
-    expect(await mistake).toBeInstanceOf(TypeError);
-    expect(await stage.broker.calls()).toEqual([]);
   });
 
   test("is never repeated, although the bus would start the broker again", async () => {

@@ -62,6 +62,13 @@ const log: EncryptionKeyOptions["log"] = (level, message) => void lines.push(`${
 const open = (options: EncryptionKeyOptions = {}) => openEncryptionKey(folder, { log, ...options });
 const find = (options: EncryptionKeyOptions = {}) => findEncryptionKey(folder, { log, ...options });
 const describeKey = (options: EncryptionKeyOptions = {}) => describeEncryptionKey(folder, { log, ...options });
+/** Writes what is known of a key, as it is if it is a string. */
+async function writeRecord(content: unknown): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const text = typeof content === "string" ? content : JSON.stringify(content);
+  await writeFile(join(folder, "key.json"), text, { mode: 0o600 });
+}
+
 const record = async () => JSON.parse(await readFile(join(folder, "key.json"), "utf8"));
 
 async function addKeyring(
@@ -118,13 +125,6 @@ describe("openEncryptionKey()", () => {
     const key = await open(), other = await openEncryptionKey(join(daemon.directory, "other"));
     expect(other.id).not.toBe(key.id);
     expect(other.bytes).not.toEqual(key.bytes);
-    expect((await find())?.bytes).toEqual(key.bytes);
-  });
-
-  test("finds the key after the keyring was killed and started again", async () => {
-    await addPrivateKeyring(daemon, "unlocked");
-    const key = await open();
-    await killKeyring(daemon.address);
     expect((await find())?.bytes).toEqual(key.bytes);
   });
 
@@ -287,8 +287,7 @@ describe("openEncryptionKey()", () => {
 
   test("sets nothing aside that another process has mended while this one was stopped at the prompt", async () => {
     const prompter = await addKeyring("locked", ["ignore"]);
-    await mkdir(folder, { mode: 0o700 });
-    await writeFile(join(folder, "key.json"), "{}", { mode: 0o600 });
+    await writeRecord("{}");
     const opening = open();
     await prompter.next("shown");
     await rm(join(folder, "key.lockfile")); // as one that takes it over, and makes a key
@@ -323,8 +322,7 @@ describe("openEncryptionKey()", () => {
 
   test("leaves what was written as it is when no new key can be kept", async () => {
     await addKeyring("locked");
-    await mkdir(folder, { mode: 0o700 });
-    await writeFile(join(folder, "key.json"), "{}", { mode: 0o600 });
+    await writeRecord("{}");
     expect(await failure(open({ keyLocation: "keyring", mayPrompt: false }))).toMatchObject({
       code: "configuration",
     });
@@ -335,8 +333,7 @@ describe("openEncryptionKey()", () => {
   test.each(["", "{", "[]", '{"place":"file","id":"x","key":"y"}', "\xff", "null"])(
     "makes a new key when what was written of it is damaged: %p",
     async (text) => {
-      await mkdir(folder, { mode: 0o700 });
-      await writeFile(join(folder, "key.json"), text, { mode: 0o600 });
+      await writeRecord(text);
       const key = await open({ keyLocation: "file" });
       expect((await find())?.bytes).toEqual(key.bytes);
       const [, place = ""] = /key.json is damaged; key\.json was set aside as (\S+)\./.exec(lines.join("\n")) ?? [];
@@ -346,10 +343,9 @@ describe("openEncryptionKey()", () => {
   );
 
   test("takes no key from a place that it does not know, or that is another system's", async () => {
-    await mkdir(folder, { mode: 0o700 });
     const id = crypto.randomUUID();
     for (const [place, says] of [["moon", "unknown place"], ["keychain", "is in the macOS Keychain"]]) {
-      await writeFile(join(folder, "key.json"), JSON.stringify({ id, place, why: "" }), { mode: 0o600 });
+      await writeRecord({ id, place, why: "" });
       expect(await failure(open())).toMatchObject({ code: "configuration", message: expect.stringContaining(says!) });
     }
   });
@@ -419,8 +415,10 @@ describe("findEncryptionKey()", () => {
 
   test("takes the prompt away when the call is aborted, and gives the reason", async () => {
     const { prompter } = await addLockedKey(["ignore"]), controller = new AbortController(), reason = { why: "enough" };
+    lines.length = 0;
     const finding = find({ signal: controller.signal });
     await prompter.next("shown");
+    expect(lines).toEqual([`warn ${UNLOCK}`]); // while its window stands
     controller.abort(reason);
     await expect(finding).rejects.toBe(reason);
     await prompter.next("gone");
@@ -476,7 +474,7 @@ describe("findEncryptionKey()", () => {
     await addPrivateKeyring(daemon, "unlocked");
     await open();
     const written = await record(), elsewhere = { ...written, id: crypto.randomUUID(), collection: `${COLLECTION}2` };
-    await writeFile(join(folder, "key.json"), JSON.stringify(elsewhere));
+    await writeRecord(elsewhere);
     expect(await failure(find())).toMatchObject({
       code: "configuration",
       message: expect.stringContaining("went away"),
@@ -503,7 +501,7 @@ describe("findEncryptionKey()", () => {
         ],
       ] as const
     ) {
-      await writeFile(join(folder, "key.json"), text, { mode: 0o600 });
+      await writeRecord(text);
       const error = await failure(find());
       expect(error).toMatchObject({ code: "configuration", hint: expect.stringContaining(hint) });
       expect(error.message).toBe(`The key of the token cache in ${folder} is lost: ${why}`);
@@ -527,26 +525,11 @@ describe("findEncryptionKey()", () => {
     expect((await find())?.bytes).toEqual(key.bytes);
   });
 
-  test("says that the keyring asks for its password while its window stands", async () => {
-    const { prompter } = await addLockedKey(["ignore"]), controller = new AbortController();
-    lines.length = 0;
-    const finding = find({ signal: controller.signal });
-    await prompter.next("shown");
-    expect(lines).toEqual([`warn ${UNLOCK}`]);
-    controller.abort("enough");
-    await expect(finding).rejects.toBe("enough");
-  });
-
   test("refuses what is no key under the key's name", async () => {
-    await mkdir(folder, { mode: 0o700 });
     const id = crypto.randomUUID();
     await addPrivateKeyring(daemon, "unlocked");
     await storeElsewhere(id, "bm8ga2V5");
-    await writeFile(
-      join(folder, "key.json"),
-      JSON.stringify({ id, place: "secret-service", why: "", collection: COLLECTION }),
-      { mode: 0o600 },
-    );
+    await writeRecord({ id, place: "secret-service", why: "", collection: COLLECTION });
     const error = await failure(find());
     expect(error).toMatchObject({ code: "invalid_response", hint: expect.stringContaining("Remove that item") });
     expectNoSecret(error, "bm8ga2V5");
@@ -617,9 +600,9 @@ describe("describeEncryptionKey()", () => {
     expect(await prompter.hasAnswersLeft()).toBe(true);
     await find();
     expect(await describeKey()).toMatchObject({ ...made, problem: undefined });
-    await writeFile(join(folder, "key.json"), JSON.stringify({ ...await record(), id: crypto.randomUUID() }));
+    await writeRecord({ ...await record(), id: crypto.randomUUID() });
     expect((await describeKey()).problem?.message).toContain("is lost");
-    await writeFile(join(folder, "key.json"), "{");
+    await writeRecord("{");
     expect(await describeKey()).toMatchObject({ place: "file", isMade: true });
     expect((await describeKey()).problem?.message).toContain("is lost");
     expect(await readdir(folder)).toEqual(["key.json"]);
