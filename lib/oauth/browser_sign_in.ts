@@ -177,8 +177,7 @@ class LoopbackSignIn {
     else if (await opening === false && !this.#options.onSignInAddress) {
       throw new LatchkeyError("missing_dependency", "No browser could be opened", {
         correlationId,
-        remedy:
-          "Show the person the address (onSignInAddress), and let them paste the one that it led to (readRedirect)",
+        remedy: { kind: "sign_in_elsewhere" },
       });
     }
   }

@@ -447,7 +447,7 @@ describe("PublicClientApplication's reading of replies", () => {
       const signIn = windowless.acquireTokenInteractive({ scopes: SCOPES, parentWindowHandle: CONSOLE_WINDOW_HANDLE });
       expect(await failure(signIn)).toMatchObject({
         code: "broker_unavailable",
-        hint: expect.stringMatching(/^Update the broker\. Show the person the address/),
+        hint: expect.stringMatching(/^Update the broker\. To go on without the broker, show the user the URL/),
         cause: expect.objectContaining({ code: "missing_dependency" }),
       });
       const account: AccountInfo = {

@@ -86,7 +86,7 @@ describe("latchkey login --for", () => {
       for (let times = 2; times > 0; times--) {
         const { code, stderr } = await run(home, `token --for ${url} --scope api.read`);
         expect([code, stderr]).toEqual([3, expect.stringContaining(`The sign-in was not for the resource ${url}`)]);
-        expect(stderr).toMatch(new RegExp(`hint: Sign in for it: latchkey login .*--for ${url} --scope api.read`));
+        expect(stderr).toMatch(new RegExp(`hint: Sign in again: latchkey login .*--for ${url} --scope api.read`));
       }
     }
     const other = `--for ${url} --resource ${server.origin}/ --scope api.read`;
