@@ -377,7 +377,7 @@ const RUN_BY: Readonly<Record<string, string>> = {
   "deno add": "not run: a registry has the package only once it is published",
   "deno run": "bin/runtimes_test.ts",
   "docker": "not run: it needs a daemon",
-  "git": "bin/commands/git/git_install_test.ts",
+  "git": "bin/commands/git/install_test.ts",
   "kubectl": "peers/kubernetes_peer.ts",
   "node --conditions": "bin/runtimes_test.ts",
   "node tests/tools/run.js": "examples/console_app_test.ts",

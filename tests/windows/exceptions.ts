@@ -36,7 +36,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: "they play a terminal with script(1)",
   },
   {
-    suites: ["bin/commands/kube/kube_install_test.ts"],
+    suites: ["bin/commands/kube/install_test.ts"],
     test: /cannot read the kubeconfig|follows KUBECONFIG|that others could have put there/,
     why: "it makes symbolic links, which take a privilege on Windows",
   },
@@ -65,7 +65,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   { suites: ["lib/deno_permissions_test.ts"], why: SHELLS },
   { suites: ["lib/files/placed_file_test.ts", "lib/files/permissions_test.ts"], why: MODES },
   { suites: ["lib/files/known_file_contract.ts"], test: /that others can write/, why: MODES },
-  { suites: ["bin/commands/kube/kube_install_test.ts"], test: /folder that others can write/, why: MODES },
+  { suites: ["bin/commands/kube/install_test.ts"], test: /folder that others can write/, why: MODES },
   { suites: ["bin/commands/az/shim_test.ts"], test: /that others can change/, why: MODES },
   {
     suites: ["lib/cache/file_store_test.ts"],
@@ -152,7 +152,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   },
   {
     suites: [
-      ...["commands/browser_host/browser_install", "browser_sign_in", "failure_report", "renewal"]
+      ...["commands/browser_host/install", "browser_sign_in", "failure_report", "renewal"]
         .map((suite) => `bin/${suite}_test.ts`),
       "bin/commands/serve/serve_test.ts",
     ],

@@ -1,48 +1,31 @@
 // latchkey status: who is signed in, without a token and without a network.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { beforeAll, describe, expect, test } from "bun:test";
+import { chmodSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { HOSTILE_TEXT, UNSAFE } from "../../fakes/hostile_texts.ts";
-import { type PrivateBus, startPrivateBus } from "../../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../../fakes/start_fake_broker.ts";
 import { LEAST_PERMISSIONS } from "../../tools/deno_command.ts";
 import { READ_ONLY_DISK } from "../../tools/worn_disk.ts";
 import { cachedWords, writeCachedAccounts } from "../cached_accounts.ts";
-import { openHome } from "../../fixture.ts";
+import { CLIENT_ID, JANE, JOE, openHome, useStage } from "../../fixture.ts";
 import { type Run, runLatchkey, runProgram } from "../run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "../tested_latchkey.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555", JANE = { username: "jane@contoso.com" };
-const JOE = { username: "joe@contoso.com" };
-
-let bus: PrivateBus, broker: FakeBroker, folder: string, cache: string, expiresOn: Date;
+const stage = useStage({ broker: {} }), { behave } = stage;
+let cache: string, expiresOn: Date;
 beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, { accounts: [JANE] });
-  folder = mkdtempSync(join(tmpdir(), "latchkey-status-"));
-  cache = join(folder, "cache.json");
+  cache = join(stage.folder, "cache.json");
   expiresOn = await writeCachedAccounts(cache, [JANE.username, JOE.username]);
 });
-beforeEach(async () => {
-  await broker.behave({ accounts: [JANE], replies: {} });
-  await broker.forgetCalls();
-});
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-  rmSync(folder, { recursive: true });
-});
 
-const environment = () => ({ DBUS_SESSION_BUS_ADDRESS: bus.address });
+const environment = () => ({ DBUS_SESSION_BUS_ADDRESS: stage.bus.address });
 const status = (words: readonly string[], env: Readonly<Record<string, string>> = environment()): Promise<Run> =>
-  runProgram([...LATCHKEY_ON_BUN, "status", ...words], env);
+  runLatchkey(["status", ...words], { env });
 const jsonOf = async (words: readonly string[], env?: Readonly<Record<string, string>>) => {
   const { code, stdout } = await status([...words, "--format", "json"], env);
   return { code, ...JSON.parse(stdout) };
 };
 const asSeconds = (time: Date) => Math.floor(time.getTime() / 1000);
-const called = async () => (await broker.calls()).map(({ member }) => member);
+const called = async () => (await stage.broker.calls()).map(({ member }) => member);
 
 describe.each(TESTED_PATHS)("latchkey status on $name", ({ program }) => {
   test("shows the device's account, and asks the broker for no token", async () => {
@@ -67,13 +50,11 @@ describe("latchkey status", () => {
   });
 
   test("prints the same as JSON, with the broker's several accounts", async () => {
-    await broker.behave({ accounts: [JANE, JOE] });
+    await behave({ accounts: [JANE, JOE] });
     const several = await jsonOf(["--client-id", CLIENT_ID]);
     const account = {
-      ...{
-        home_account_id: expect.stringMatching(/^[\da-f-]{36}\.[\da-f-]{36}$/),
-        local_account_id: expect.any(String),
-      },
+      home_account_id: expect.stringMatching(/^[\da-f-]{36}\.[\da-f-]{36}$/),
+      local_account_id: expect.any(String),
       ...{ environment: "login.microsoftonline.com", realm: expect.stringMatching(/^[\da-f-]{36}$/), source: "broker" },
       ...{ is_default: false, token_expires_on: null, renewable: true },
     };
@@ -90,7 +71,7 @@ describe("latchkey status", () => {
   });
 
   test("shows the cache's accounts and the end of their tokens; nobody's name is unsafe for a terminal", async () => {
-    const path = join(folder, "one.json"), end = await writeCachedAccounts(path, [`jane ${HOSTILE_TEXT}`]);
+    const path = join(stage.folder, "one.json"), end = await writeCachedAccounts(path, [`jane ${HOSTILE_TEXT}`]);
     const { code, stdout } = await status(cachedWords(path));
     expect(code).toBe(0);
     expect(stdout.replaceAll("\n", "")).not.toMatch(UNSAFE);
@@ -109,7 +90,7 @@ describe("latchkey status", () => {
   });
 
   test("ends with 3 when nobody is signed in", async () => {
-    await broker.behave({ accounts: [] });
+    await behave({ accounts: [] });
     const { code, stdout, stderr } = await status(["--client-id", CLIENT_ID]);
     const signIn = `latchkey login --client-id ${CLIENT_ID}`;
     expect({ code, stderr }).toEqual({ code: 3, stderr: `latchkey: no user is signed in. Sign in: ${signIn}\n` });
@@ -122,7 +103,7 @@ describe("latchkey status", () => {
   });
 
   test("tells that the broker does not answer, and the cache all the same", async () => {
-    await broker.behave({ replies: { getAccounts: { kind: "text", text: "no JSON" } } });
+    await behave({ replies: { getAccounts: { kind: "text", text: "no JSON" } } });
     using home = openHome();
     const words = ["--client-id", CLIENT_ID], broken = await jsonOf(words, { ...environment(), ...home.env });
     expect(broken).toMatchObject({
@@ -130,7 +111,7 @@ describe("latchkey status", () => {
       broker: { state: "unavailable", kind: "linux", reason: expect.any(String) },
     });
     expect(broken.cache).toMatchObject({ kind: "file", path: home.state, problem: null });
-    const missing = await jsonOf(words, { DBUS_SESSION_BUS_ADDRESS: `unix:path=${folder}/none` });
+    const missing = await jsonOf(words, { DBUS_SESSION_BUS_ADDRESS: `unix:path=${stage.folder}/none` });
     expect(missing).toMatchObject({
       code: 3,
       broker: { state: "unavailable", reason: expect.stringMatching(/connect/) },
@@ -176,8 +157,6 @@ describe("latchkey status", () => {
     expect(await status([])).toMatchObject({ code: 2, stderr: expect.stringContaining("--client-id is missing") });
     expect(await status(["--client-id", CLIENT_ID, "--tenant", "a"])).toMatchObject({ code: 2 });
     const { stdout } = await status(["--help"]);
-    expect(stdout).toStartWith(
-      "Show who is signed in, how, and until when; requests no token. Also called whoami.\n",
-    );
+    expect(stdout).toStartWith("Show who is signed in, how, and until when; requests no token. Also called whoami.\n");
   });
 });

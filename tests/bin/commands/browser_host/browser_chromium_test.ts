@@ -1,33 +1,25 @@
 // A real browser, Chromium, starts the host as `latchkey browser-host --install` told it to, for an extension of ours.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { type BrowserContext, chromium, type Worker } from "playwright-core";
 import deno from "../../../../deno.json" with { type: "json" };
-import { type PrivateBus, startPrivateBus } from "../../../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../../../fakes/start_fake_broker.ts";
+import { useStage } from "../../../fixture.ts";
 import { RUNTIME_PATHS } from "../../../runtimes/runtime_paths.ts";
 import { findChromium } from "../../../tools/find_chromium.js";
 import { runProgram } from "../../run_latchkey.ts";
 
-let bus: PrivateBus, broker: FakeBroker, folder: string, context: BrowserContext | undefined;
+const stage = useStage({ broker: {} });
+let folder: string, context: BrowserContext | undefined;
 
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
-  folder = mkdtempSync(join(tmpdir(), "latchkey-chromium-"));
+beforeAll(() => {
+  folder = stage.folder;
 });
 afterEach(async () => {
   await context?.close();
   context = undefined;
-});
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-  rmSync(folder, { recursive: true });
 });
 
 /** An extension that may speak to native hosts, and its id, which Chromium makes of its folder's path. */
@@ -57,7 +49,7 @@ async function startChromium(userDataDir: string, extension: string): Promise<Wo
       `--disable-extensions-except=${extension}`,
       ...(process.getuid?.() === 0 ? ["--no-sandbox"] : []),
     ],
-    env: { PATH: process.env.PATH!, HOME: folder, DBUS_SESSION_BUS_ADDRESS: bus.address },
+    env: { PATH: process.env.PATH!, HOME: folder, DBUS_SESSION_BUS_ADDRESS: stage.bus.address },
   });
   return context.serviceWorkers()[0] ?? await context.waitForEvent("serviceworker");
 }

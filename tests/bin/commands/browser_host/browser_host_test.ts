@@ -1,48 +1,25 @@
 // The native messaging host as a browser speaks to it, on a real bus.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import deno from "../../../../deno.json" with { type: "json" };
-import type { Behaviour } from "../../../fakes/behaviour.ts";
-import { type PrivateBus, startPrivateBus } from "../../../fakes/private_bus.ts";
-import { activatableFakeBroker, type FakeBroker, startFakeBroker } from "../../../fakes/start_fake_broker.ts";
+import { startPrivateBus } from "../../../fakes/private_bus.ts";
+import { activatableFakeBroker } from "../../../fakes/start_fake_broker.ts";
 import { SENDERS } from "../../../fakes/tested_broker.ts";
 import { RUNTIME_PATHS } from "../../../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../../../tools/deno_command.ts";
-import { openHome } from "../../../fixture.ts";
+import { CLIENT_ID, CONTOSO, openHome, useStage } from "../../../fixture.ts";
 import { runLatchkey } from "../../run_latchkey.ts";
-import { startLatchkey } from "../../running_latchkey.ts";
 import { type StartedHost, startHost } from "../../started_host.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555", EDGE = "d7b530a4-7680-4c23-a8bf-c52c121d2e87";
-const CONTOSO = "11111111-1111-1111-1111-111111111111", MIB = 1024 * 1024;
+const EDGE = "d7b530a4-7680-4c23-a8bf-c52c121d2e87", MIB = 1024 * 1024;
 /** What Chromium and Firefox start a host with. */
 const CHROMIUM_WORDS = ["chrome-extension://jlnfnnolkbjieggibinobhkjdfbpcohn/", "--parent-window=0"];
 const FIREFOX_WORDS = [
   "/home/jane/.mozilla/native-messaging-hosts/linux_entra_sso.json",
   "linux-entra-sso@example.com",
 ];
-const NORMAL: Behaviour = {
-  sender: "microsoft-2.5.2",
-  accounts: [{ username: "jane@contoso.com" }],
-  replies: {},
-  startDelayMs: 0,
-};
-
-let bus: PrivateBus, broker: FakeBroker;
-
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus);
-});
-beforeEach(async () => {
-  await broker.behave(NORMAL);
-  await broker.forgetCalls();
-});
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-});
+const stage = useStage({ broker: {} }), { behave } = stage;
 
 const program = (permissions = LEAST_PERMISSIONS) => [...denoRun(), ...permissions, "bin/latchkey.ts", "browser-host"];
 
@@ -50,7 +27,7 @@ function start(
   command: readonly string[] = [...program(), ...CHROMIUM_WORDS],
   env: Readonly<Record<string, string>> = {},
 ): StartedHost {
-  return startHost(command, { DBUS_SESSION_BUS_ADDRESS: bus.address, ...env });
+  return startHost(command, { DBUS_SESSION_BUS_ADDRESS: stage.bus.address, ...env });
 }
 
 async function askOne(host: StartedHost, message: object): Promise<HostAnswer> {
@@ -94,14 +71,14 @@ describe.each(RUNTIME_PATHS)("latchkey browser-host on $name", ({ program }) => 
   });
 
   test("goes on reading while a browser does not, and waits for it no longer than its broker at the end", async () => {
-    await broker.behave({ replies: { getAccounts: { kind: "text", text: bigAccounts() } } });
+    await behave({ replies: { getAccounts: { kind: "text", text: bigAccounts() } } });
     await using host = start([...program(), "bin/latchkey.ts", "browser-host"]);
     await host.next();
     // More than a pipe holds, and nobody reads.
     host.send(...Array.from({ length: 5 }, () => ({ command: "getAccounts" })));
-    while ((await broker.calls("getAccounts")).length < 5) await Bun.sleep(2);
+    while ((await stage.broker.calls("getAccounts")).length < 5) await Bun.sleep(2);
     host.send({ command: "getVersion" });
-    while ((await broker.calls("getLinuxBrokerVersion")).length < 1) await Bun.sleep(2);
+    while ((await stage.broker.calls("getLinuxBrokerVersion")).length < 1) await Bun.sleep(2);
     const answers = await host.answers(6);
     expect(answers.map(({ command }) => command).filter((command) => command === "getAccounts")).toHaveLength(5);
   });
@@ -109,7 +86,7 @@ describe.each(RUNTIME_PATHS)("latchkey browser-host on $name", ({ program }) => 
 
 describe.each(SENDERS.map((sender) => [sender] as const))("latchkey browser-host with %s", (sender) => {
   test("passes the broker's JSON on as it is", async () => {
-    await broker.behave({ sender });
+    await behave({ sender });
     await using host = start();
     const account = await accountOf(host);
     const token = await askOne(host, { command: "acquireTokenSilently", account });
@@ -118,8 +95,8 @@ describe.each(SENDERS.map((sender) => [sender] as const))("latchkey browser-host
       account,
       ssoUrl: "https://login.microsoftonline.com/common/oauth2/authorize?sso_nonce=n",
     });
-    const calls = await broker.calls(),
-      replies = (await broker.replies()).slice(-calls.length).map(([json]) => json && JSON.parse(String(json)));
+    const calls = await stage.broker.calls(),
+      replies = (await stage.broker.replies()).slice(-calls.length).map(([json]) => json && JSON.parse(String(json)));
     const replyTo = (member: string) => replies[calls.findLastIndex((call) => call.member === member)];
     expect({ accounts: [account] }).toEqual(replyTo("getAccounts"));
     expect(token).toEqual(replyTo("acquireTokenSilently"));
@@ -129,12 +106,6 @@ describe.each(SENDERS.map((sender) => [sender] as const))("latchkey browser-host
     const { request } = calls.findLast(({ member }) => member === "acquirePrtSsoCookie")!;
     expect(request).toMatchObject({ account, authParameters: { clientId: EDGE, account } });
     expect(new Set(calls.flatMap(({ correlationId }) => correlationId ?? [])).size).toBe(3);
-  });
-
-  test("says which version it is itself", async () => {
-    await broker.behave({ sender });
-    await using host = start();
-    expect((await askOne(host, { command: "getVersion" })).native).toBe(deno.version);
   });
 });
 
@@ -146,14 +117,14 @@ describe("latchkey browser-host", () => {
       await askOne(host, { command: "acquireTokenSilently", account, ...more });
       await askOne(host, { command: "acquirePrtSsoCookie", account, ...more });
     }
-    const scopes = (await broker.calls("acquireTokenSilently")).map(({ request }) =>
+    const scopes = (await stage.broker.calls("acquireTokenSilently")).map(({ request }) =>
       request.authParameters.requestedScopes
     );
     expect(scopes).toEqual(Array(3).fill(["https://graph.microsoft.com/.default"]));
-    const urls = (await broker.calls("acquirePrtSsoCookie")).map(({ request }) => request.ssoUrl);
+    const urls = (await stage.broker.calls("acquirePrtSsoCookie")).map(({ request }) => request.ssoUrl);
     expect(urls).toEqual(Array(3).fill("https://login.microsoftonline.com/"));
     await askOne(host, { command: "acquireTokenSilently", account, scopes: ["User.Read", "openid"] });
-    const { authParameters } = (await broker.calls("acquireTokenSilently")).at(-1)!.request;
+    const { authParameters } = (await stage.broker.calls("acquireTokenSilently")).at(-1)!.request;
     expect(authParameters).toMatchObject({
       authority: `https://login.microsoftonline.com/${CONTOSO}`,
       requestedScopes: ["User.Read"],
@@ -167,11 +138,11 @@ describe("latchkey browser-host", () => {
       await askOne(host, { command: "acquireTokenSilently", account: { ...account, environment } });
     }
     await askOne(host, { command: "acquireTokenSilently", account: { ...account, realm: "../x" } });
-    const asked = (await broker.calls("acquireTokenSilently")).map(({ request }) => request.authParameters.authority);
+    const asked = (await stage.broker.calls("acquireTokenSilently")).map(({ request }) =>
+      request.authParameters.authority
+    );
     const at = (host: string, realm = CONTOSO) => `https://${host}/${realm}`, home = "login.microsoftonline.com";
-    expect(asked).toEqual([
-      ...[at("login.microsoftonline.us"), at(home), at(home), at(home), at(home), at(home, "common")],
-    ]);
+    expect(asked).toEqual([at("login.microsoftonline.us"), at(home), at(home), at(home), at(home), at(home, "common")]);
   });
 
   test("is for the app that the environment, the command line or a profile names, else for Edge", async () => {
@@ -180,10 +151,10 @@ describe("latchkey browser-host", () => {
     const profiles = { work: { client_id: CLIENT_ID }, default: { client_id: "azure-cli" } };
     writeFileSync(join(home.config, "config.json"), JSON.stringify({ profiles }), { mode: 0o600 });
     const clientOf = async (words: readonly string[], env: Readonly<Record<string, string>>): Promise<string> => {
-      await broker.forgetCalls();
+      await stage.broker.forgetCalls();
       await using host = start([...program(["--allow-all"]), ...words], env);
       await accountOf(host);
-      return (await broker.calls("getAccounts"))[0]!.request.clientId;
+      return (await stage.broker.calls("getAccounts"))[0]!.request.clientId;
     };
     expect(await clientOf([], {})).toBe(EDGE);
     expect(await clientOf([], { LATCHKEY_CLIENT_ID: CLIENT_ID })).toBe(CLIENT_ID);
@@ -196,14 +167,14 @@ describe("latchkey browser-host", () => {
   test("answers as the broker does, and those of one command in the order of the requests", async () => {
     await using host = start();
     const account = await accountOf(host);
-    await broker.behave({ replies: { acquirePrtSsoCookie: { kind: "delay", ms: 300, times: 1 } } });
+    await behave({ replies: { acquirePrtSsoCookie: { kind: "delay", ms: 300, times: 1 } } });
     const cookie = (name: string) => ({
       command: "acquirePrtSsoCookie",
       account,
       ssoUrl: `https://login.microsoftonline.com/${name}`,
     });
     host.send(cookie("first"));
-    while ((await broker.calls("acquirePrtSsoCookie")).length < 1) await Bun.sleep(2);
+    while ((await stage.broker.calls("acquirePrtSsoCookie")).length < 1) await Bun.sleep(2);
     host.send(cookie("second"), { ...cookie("third"), account: 1 }, { command: "acquireTokenSilently", account });
     const answers = await host.answers(4);
     expect(answers.map(({ command }) => command)).toEqual([
@@ -229,7 +200,7 @@ describe("latchkey browser-host", () => {
   test("passes refusals on, wherever the broker has them", async () => {
     await using host = start();
     const account = await accountOf(host);
-    await broker.behave({
+    await behave({
       replies: {
         getAccounts: { kind: "broker_error", status: 5, context: "AADSTS90033" },
         acquireTokenSilently: { kind: "broker_error", status: 2, context: "AADSTS50076" },
@@ -246,10 +217,10 @@ describe("latchkey browser-host", () => {
   test("tells when the broker comes and goes, and what stays so when it does both at once", async () => {
     await using host = start();
     expect(await host.next()).toEqual({ command: "brokerStateChanged", message: "online" });
-    await broker.kill();
+    await stage.broker.kill();
     expect(await host.next()).toEqual({ command: "brokerStateChanged", message: "offline" });
     expect((await askOne(host, { command: "getAccounts" })).error).toContain("com.microsoft.identity.broker1");
-    await broker.start();
+    await stage.broker.start();
     expect(await host.next()).toEqual({ command: "brokerStateChanged", message: "online" });
     expect(await accountOf(host)).toMatchObject({ username: "jane@contoso.com" });
   });
@@ -286,10 +257,10 @@ describe("latchkey browser-host", () => {
   });
 
   test("finds the bus that comes later", async () => {
-    const socket = join(bus.directory, "late");
+    const socket = join(stage.bus.directory, "late");
     await using host = start(program(), { DBUS_SESSION_BUS_ADDRESS: `unix:path=${socket}` });
     expect(await host.next()).toEqual({ command: "brokerStateChanged", message: "offline" });
-    symlinkSync(join(bus.directory, "bus"), socket);
+    symlinkSync(join(stage.bus.directory, "bus"), socket);
     host.send({ command: "getAccounts" });
     expect(await host.next()).toEqual({ command: "brokerStateChanged", message: "online" });
     expect((await host.answers(1))[0]!.message.accounts).toHaveLength(1);
@@ -298,6 +269,7 @@ describe("latchkey browser-host", () => {
 
 describe("latchkey browser-host and what cannot be meant", () => {
   const account = { username: "jane@contoso.com", homeAccountId: "a.b", realm: CONTOSO };
+  const TOKEN = { command: "acquireTokenSilently" }, COOKIE = { command: "acquirePrtSsoCookie" };
   const deep = JSON.parse(`${'{"a":'.repeat(100)}1${"}".repeat(100)}`);
 
   test.each<[string, unknown, string | null, string]>([
@@ -312,43 +284,18 @@ describe("latchkey browser-host and what cannot be meant", () => {
     ["a text", "getAccounts", null, "not a JSON object"],
     ["null", null, null, "not a JSON object"],
     ["no account", { command: "acquireTokenSilently" }, "acquireTokenSilently", "account must be"],
-    [
-      "a list for an account",
-      { command: "acquirePrtSsoCookie", account: [] },
-      "acquirePrtSsoCookie",
-      "account must be",
-    ],
-    ["a deep account", { command: "acquireTokenSilently", account: deep }, "acquireTokenSilently", "account has to be"],
-    [
-      "scopes that are none",
-      { command: "acquireTokenSilently", account, scopes: "a" },
-      "acquireTokenSilently",
-      "scopes",
-    ],
-    [
-      "a scope that is none",
-      { command: "acquireTokenSilently", account, scopes: [1] },
-      "acquireTokenSilently",
-      "scopes",
-    ],
-    [
-      "two in one",
-      { command: "acquireTokenSilently", account, scopes: ["a b"] },
-      "acquireTokenSilently",
-      "is not a scope",
-    ],
-    [
-      "another address",
-      { command: "acquirePrtSsoCookie", account, ssoUrl: "http://a.b" },
-      "acquirePrtSsoCookie",
-      "https://",
-    ],
-    ["no address", { command: "acquirePrtSsoCookie", account, ssoUrl: {} }, "acquirePrtSsoCookie", "ssoUrl"],
+    ["a list for an account", { ...COOKIE, account: [] }, COOKIE.command, "account must be"],
+    ["a deep account", { ...TOKEN, account: deep }, TOKEN.command, "account has to be"],
+    ["scopes that are none", { ...TOKEN, account, scopes: "a" }, TOKEN.command, "scopes"],
+    ["a scope that is none", { ...TOKEN, account, scopes: [1] }, TOKEN.command, "scopes"],
+    ["two in one", { ...TOKEN, account, scopes: ["a b"] }, TOKEN.command, "is not a scope"],
+    ["another URL", { ...COOKIE, account, ssoUrl: "http://a.b" }, COOKIE.command, "https://"],
+    ["no URL", { ...COOKIE, account, ssoUrl: {} }, COOKIE.command, "ssoUrl"],
   ])("%s gets an error, asks nothing, and the host lives on", async (_, message, command, says) => {
     await using host = start();
     host.send(message);
     expect((await host.answers(1))[0]).toEqual({ command, message: { error: expect.stringContaining(says) } });
-    expect((await broker.calls()).map(({ member }) => member)).not.toContain(command);
+    expect((await stage.broker.calls()).map(({ member }) => member)).not.toContain(command);
     expect(await accountOf(host)).toMatchObject({ username: "jane@contoso.com" });
   });
 
@@ -385,7 +332,7 @@ describe("latchkey browser-host and what cannot be meant", () => {
     host.end();
     expect(await host.exited).toBe(1);
     expect(await host.stderr).toBe("latchkey: the browser's last message was cut off\n");
-    expect(await broker.calls("getAccounts")).toEqual([]);
+    expect(await stage.broker.calls("getAccounts")).toEqual([]);
   });
 
   test.each([
@@ -394,7 +341,7 @@ describe("latchkey browser-host and what cannot be meant", () => {
     ["is too deep", "[".repeat(60) + "]".repeat(60), "not JSON"],
     ["is longer than browsers take", bigAccounts(MIB), "too long for a browser"],
   ])("an answer of the broker that %s becomes an error", async (_, text, says) => {
-    await broker.behave({ replies: { getAccounts: { kind: "text", text } } });
+    await behave({ replies: { getAccounts: { kind: "text", text } } });
     await using host = start();
     const { error } = await askOne(host, { command: "getAccounts" });
     expect(error).toContain(says);
@@ -403,13 +350,13 @@ describe("latchkey browser-host and what cannot be meant", () => {
 
   test("an answer with names of the prototype's passes as it is", async () => {
     const text = '{"accounts":[{"username":"jane","__proto__":{"a":1},"constructor":2}],"__proto__":3}';
-    await broker.behave({ replies: { getAccounts: { kind: "text", text } } });
+    await behave({ replies: { getAccounts: { kind: "text", text } } });
     await using host = start();
     expect(JSON.stringify(await askOne(host, { command: "getAccounts" }))).toBe(text);
   });
 
   test("a broker without versions has latchkey's alone", async () => {
-    await broker.behave({
+    await behave({
       replies: {
         getLinuxBrokerVersion: { kind: "dbus_error", name: "org.freedesktop.DBus.Error.UnknownMethod", message: "?" },
       },
@@ -418,13 +365,9 @@ describe("latchkey browser-host and what cannot be meant", () => {
     expect(await askOne(host, { command: "getVersion" })).toEqual({ native: deno.version });
   });
 
-  test("a person at a terminal is told what it is for", async () => {
-    const running = startLatchkey([...denoRun(), "-A", "bin/latchkey.ts", "browser-host"], { terminal: true });
-    const { code, stderr } = await running.ended();
-    expect({ code, stderr }).toEqual({
-      code: 2,
-      stderr: expect.stringContaining("use --install"),
-    });
+  test("a user at a terminal is told what it is for", async () => {
+    const run = await runLatchkey(["browser-host"], { terminals: ["stdin", "stdout", "stderr"] });
+    expect(run).toMatchObject({ code: 2, stderr: expect.stringContaining("use --install") });
   });
 
   test.each([

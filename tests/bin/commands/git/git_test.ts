@@ -1,27 +1,23 @@
 // latchkey git: transcripts of git's documented protocol, which git speaks since 2.46 in all of its parts; and git itself, with
 // user name and token, against a server that wants them.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { quoteCommand } from "../../../../lib/runtime/host.ts";
 import { makeHostileFolder } from "../../../fakes/hostile_folder.ts";
 import { HOSTILE_TEXT } from "../../../fakes/hostile_texts.ts";
-import { type PrivateBus, startPrivateBus } from "../../../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../../../fakes/start_fake_broker.ts";
-import { denoRun, LEAST_PERMISSIONS } from "../../../tools/deno_command.ts";
+import { LEAST_PERMISSIONS } from "../../../tools/deno_command.ts";
 import { findTool } from "../../../tools/find_tool.js";
 import { type GitServer, OWN_GIT_ENVIRONMENT, startGitServer } from "../../../tools/git_server.ts";
 import { putLatchkeyInPath } from "../../latchkey_in_path.ts";
-import { type Home, openHome } from "../../../fixture.ts";
+import { CLIENT_ID, type Home, JANE, JOE, openHome, useStage } from "../../../fixture.ts";
 import { type Run, runLatchkey, type RunOptions, runProgram } from "../../run_latchkey.ts";
-import { startLatchkey } from "../../running_latchkey.ts";
-import { latchkeyBy, TESTED_PATHS } from "../../tested_latchkey.ts";
+import { latchkeyBy, TESTED_PATHS, testOfSources } from "../../tested_latchkey.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555", FABRIKAM = "33333333-2222-4333-8444-555555555555";
+const FABRIKAM = "33333333-2222-4333-8444-555555555555";
 const AZURE_DEVOPS = "499b84ac-1321-427f-aa17-267ca6975798/.default";
 const TOKEN = "[\\w-]+\\.[\\w-]+\\.[\\w-]+";
-const NORMAL = { accounts: [{ username: "jane@contoso.com" }, { username: "joe@contoso.com" }], replies: {} };
 /** What git writes for Azure DevOps, as far back as there are credential helpers. */
 const OLD = "protocol=https\nhost=dev.azure.com\n";
 /** What git 2.46 and later write after the server's answer. */
@@ -29,24 +25,12 @@ const NEW = "capability[]=authtype\ncapability[]=state\nprotocol=https\nhost=dev
   `wwwauth[]=Bearer authorization_uri=https://login.microsoftonline.com/${FABRIKAM}\n` +
   'wwwauth[]=Basic realm="https://tfsprodweu1.visualstudio.com/"\nwwwauth[]=TFS-Federated\n';
 
-let bus: PrivateBus, broker: FakeBroker;
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, NORMAL);
-});
-beforeEach(async () => {
-  await broker.behave(NORMAL);
-  await broker.forgetCalls();
-});
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-});
+const stage = useStage({ broker: { accounts: [JANE, JOE] } });
 
-const environment = () => ({ DBUS_SESSION_BUS_ADDRESS: bus.address });
+const environment = () => ({ DBUS_SESSION_BUS_ADDRESS: stage.bus.address });
 const git = (operation: string, input: RunOptions["input"], options = `--client-id ${CLIENT_ID}`): Promise<Run> =>
   runLatchkey([...`git ${options}`.trim().split(" "), operation], { env: environment(), input });
-const asked = async () => (await broker.calls("acquireTokenSilently")).at(-1)?.request.authParameters;
+const asked = async () => (await stage.broker.calls("acquireTokenSilently")).at(-1)?.request.authParameters;
 const valuesOf = (stdout: string) => Object.fromEntries(stdout.trim().split("\n").map((line) => line.split(/=(.*)/s)));
 const NOTHING = { code: 0, stdout: "", stderr: "" };
 
@@ -107,7 +91,7 @@ describe("latchkey git get", () => {
   });
 
   test("ends git's command when a person is needed, and says what to type", async () => {
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     const { code, stdout, stderr } = await git("get", `${OLD}username=jane@contoso.com\n`);
     expect({ code, stdout }).toEqual({ code: 3, stdout: "quit=1\n" });
     expect(stderr).toContain(
@@ -118,29 +102,23 @@ describe("latchkey git get", () => {
   test("leaves it to the next helper when it has no app, or no broker answers", async () => {
     const noApp = await git("get", OLD, "");
     expect(noApp).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("--client-id is missing") });
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 4 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 4 } } });
     expect(await git("get", OLD)).toMatchObject({ code: 5, stdout: "", stderr: expect.stringContaining("error: ") });
   });
 
-  test("opens the broker's window when standard error is a terminal, and git may ask", async () => {
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
-    const script = (variable: string) =>
-      startLatchkey(
-        ["sh", "-c", `printf "${OLD.replaceAll("\n", "\\n")}\\n" | ${variable} "$@"`, "sh"].concat([
-          ...latchkeyBy([
-            ...[...denoRun(), LEAST_PERMISSIONS[0]!],
-            "--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,GIT_TERMINAL_PROMPT",
-          ]),
-          ...["git", "--client-id", CLIENT_ID, "get"],
-        ]),
-        { terminal: true, env: environment() },
-      ).ended();
-    const may = await script("exec");
+  testOfSources("opens the broker's window when standard error is a terminal, and git may ask", async () => {
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    const atTerminal = (env: Readonly<Record<string, string>>) =>
+      runLatchkey(["git", "--client-id", CLIENT_ID, "get"], {
+        env: { ...environment(), ...env },
+        input: `${OLD}\n`,
+        terminals: ["stderr"],
+      });
+    const may = await atTerminal({});
     expect({ code: may.code, isTold: may.stderr.includes("sign in at the window") }).toEqual({ code: 0, isTold: true });
-    expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
-    const mayNot = await script("GIT_TERMINAL_PROMPT=0 exec");
-    expect({ code: mayNot.code, quits: mayNot.stderr.includes("quit=1") }).toEqual({ code: 3, quits: true });
-    expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
+    expect(await stage.broker.calls("acquireTokenInteractively")).toHaveLength(1);
+    expect(await atTerminal({ GIT_TERMINAL_PROMPT: "0" })).toMatchObject({ code: 3, stdout: "quit=1\n" });
+    expect(await stage.broker.calls("acquireTokenInteractively")).toHaveLength(1);
   });
 });
 
@@ -149,7 +127,7 @@ describe("latchkey git for what is not for it", () => {
     const servers = [["https", "github.com"], ["https", "dev.azure.com.contoso.com"], ["http", "dev.azure.com"]];
     const runs = servers.map(([protocol, host]) => git("get", `protocol=${protocol}\nhost=${host}\n`));
     expect(await Promise.all(runs)).toEqual([NOTHING, NOTHING, NOTHING]);
-    expect(await broker.calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 
   test("the older name of an organisation gets a token", async () => {
@@ -160,7 +138,7 @@ describe("latchkey git for what is not for it", () => {
   test("store, and operations that are to come, do nothing and say nothing", async () => {
     expect(await git("store", `${OLD}username=jane@contoso.com\npassword=secret\n`)).toEqual(NOTHING);
     expect(await git("frobnicate", "nonsense")).toEqual(NOTHING);
-    expect(await broker.calls()).toEqual([]);
+    expect(await stage.broker.calls()).toEqual([]);
   });
 
   test("capability tells what is understood", async () => {
@@ -180,7 +158,7 @@ describe("latchkey git with bad input", () => {
       expect(stderr).toStartWith("latchkey: Cannot use what git wrote to standard input: ");
       expect(stderr).not.toMatch(/evil|nonsense|xxx/);
     }
-    expect(await broker.calls("acquireTokenSilently")).toEqual([]);
+    expect(await stage.broker.calls("acquireTokenSilently")).toEqual([]);
   });
 
   test("what is no text, or is hostile, is a name like any other", async () => {
@@ -192,11 +170,8 @@ describe("latchkey git with bad input", () => {
 
   test("an operation is needed, one, and known options", async () => {
     const run = (line: string) => runLatchkey(line.split(" "), { env: environment(), input: OLD });
-    expect(await run("git")).toMatchObject({
-      code: 2,
-      stdout: "",
-      stderr: expect.stringContaining("get, store or erase"),
-    });
+    const says = expect.stringContaining("get, store or erase");
+    expect(await run("git")).toMatchObject({ code: 2, stdout: "", stderr: says });
     expect(await run("git get erase")).toMatchObject({ code: 2, stdout: "" });
     expect(await run("git get --scope User.Read")).toMatchObject({ code: 2, stdout: "" });
   });
@@ -228,24 +203,24 @@ describe("latchkey git erase", () => {
 
   test("does nothing about what is not its own", async () => {
     const { password } = valuesOf((await git("get", OLD)).stdout);
-    await broker.forgetCalls();
+    await stage.broker.forgetCalls();
     const others = `capability[]=authtype\ncapability[]=state\n${OLD}state[]=manager:token\npassword=${password}\n`;
     expect(await git("erase", others)).toEqual(NOTHING);
     expect(await git("erase", OLD)).toEqual(NOTHING);
     expect(await git("erase", `${OLD}password=${password}\n`, "")).toEqual(NOTHING);
-    expect(await broker.calls("acquireTokenSilently")).toEqual([]);
+    expect(await stage.broker.calls("acquireTokenSilently")).toEqual([]);
     expect(await refused("another")).toEqual(NOTHING);
     expect(valuesOf((await git("get", OLD)).stdout)).toMatchObject({ password });
   });
 
   test("says nothing where nobody is signed in: the password was another helper's", async () => {
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     expect(await refused("another")).toEqual(NOTHING);
   });
 
   test("says what to type when the renewal needs a person", async () => {
     const { password } = valuesOf((await git("get", `${OLD}username=jane@contoso.com\n`)).stdout);
-    await broker.behave({
+    await stage.behave({
       replies: {
         [`acquireTokenSilently ${AZURE_DEVOPS}`]: { kind: "delay", ms: 0, times: 1 },
         acquireTokenSilently: { kind: "broker_error", status: 2 },
@@ -316,9 +291,7 @@ describe("git itself", () => {
       ...["--allow-sys=uid", `--allow-read=${home.config}`],
     ]);
     mkdirSync(home.config, { recursive: true, mode: 0o700 });
-    const config = {
-      git: { [server.host]: { scope: "api://git.contoso.com/.default", client_id: CLIENT_ID } },
-    };
+    const config = { git: { [server.host]: { scope: "api://git.contoso.com/.default", client_id: CLIENT_ID } } };
     writeFileSync(join(home.config, "config.json"), JSON.stringify(config), { mode: 0o600 });
     writeFileSync(join(home.path, ".gitconfig"), `[credential "http://${server.host}"]\n\thelper = !latchkey git\n`);
   });
@@ -368,7 +341,7 @@ describe("git itself", () => {
   });
 
   test("stops with latchkey's words when a person is needed", async () => {
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     const { code, stderr } = await cloneTo("three");
     expect(code).toBe(128);
     expect(stderr).toContain(`latchkey login --client-id ${CLIENT_ID} --scope api://git.contoso.com/.default`);

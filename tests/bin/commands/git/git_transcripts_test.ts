@@ -1,42 +1,29 @@
 // Transcripts of git's own tests of credential helpers (t0300, t5563), with latchkey in the helper's place: by the real git, and
 // as newer versions of git write them.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { type PrivateBus, startPrivateBus } from "../../../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../../../fakes/start_fake_broker.ts";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { putLatchkeyInPath } from "../../latchkey_in_path.ts";
-import { type Home, openHome } from "../../../fixture.ts";
+import { CLIENT_ID, useStage } from "../../../fixture.ts";
 import { runLatchkey, runProgram } from "../../run_latchkey.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555", HOST = "protocol=https\nhost=dev.azure.com\n";
+const HOST = "protocol=https\nhost=dev.azure.com\n";
 const OURS = `!latchkey git --client-id ${CLIENT_ID}`;
 const OTHER = "!f() { echo username=joe; echo password=his; }; f", QUITS = "!f() { echo quit=1; }; f";
 const TOKEN = "[\\w-]+\\.[\\w-]+\\.[\\w-]+";
 
-let bus: PrivateBus, broker: FakeBroker, home: Home, path: Readonly<Record<string, string>>;
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus);
-  home = openHome();
-  path = putLatchkeyInPath(home);
-});
-beforeEach(async () => {
-  await broker.behave({ accounts: [{ username: "jane@contoso.com" }], replies: {} });
-  await broker.forgetCalls();
-});
-afterAll(async () => {
-  home[Symbol.dispose]();
-  await broker.stop();
-  await bus.stop();
+const stage = useStage({ broker: {} });
+let path: Readonly<Record<string, string>>;
+beforeAll(() => {
+  path = putLatchkeyInPath(stage.home);
 });
 
 const bytes = (text: string) => new TextEncoder().encode(text);
-const isAsked = async () => (await broker.calls("acquireTokenSilently")).length > 0;
+const isAsked = async () => (await stage.broker.calls("acquireTokenSilently")).length > 0;
 
 /** Runs `git credential`, which asks these helpers in their order. */
 function gitCredential(operation: string, input: string, helpers: readonly string[], more: readonly string[] = []) {
   const config = [...helpers.map((helper) => `credential.helper=${helper}`), ...more].flatMap((entry) => ["-c", entry]);
   return runProgram(["git", ...config, "credential", operation], {
-    ...{ ...path, DBUS_SESSION_BUS_ADDRESS: bus.address },
+    ...{ ...path, DBUS_SESSION_BUS_ADDRESS: stage.bus.address },
     ...{ GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_NOSYSTEM: "1", GIT_TERMINAL_PROMPT: "0", GIT_ASKPASS: "" },
   }, { input: bytes(input) });
 }
@@ -113,7 +100,7 @@ describe("git credential fill", () => {
   });
 
   test("quits by latchkey when a person is needed, before it asks the next helper", async () => {
-    await broker.behave({
+    await stage.behave({
       replies: { acquireTokenSilently: { kind: "broker_error", status: 2, subError: "bad_token" } },
     });
     const { code, stdout, stderr } = await gitCredential("fill", HOST, [OURS, OTHER]);
@@ -133,7 +120,7 @@ test.each(["approve", "reject"])(
 /** As git 2.46 and later write them, which the tests' git need not be. */
 describe("latchkey git", () => {
   const ask = (operation: string, input: string) => {
-    const env = { DBUS_SESSION_BUS_ADDRESS: bus.address };
+    const env = { DBUS_SESSION_BUS_ADDRESS: stage.bus.address };
     return runLatchkey(["git", "--client-id", CLIENT_ID, operation], { env, input: bytes(input) });
   };
   const BASIC = new RegExp(`^username=jane@contoso\\.com\npassword=${TOKEN}\npassword_expiry_utc=\\d+\n$`);

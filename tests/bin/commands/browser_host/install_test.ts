@@ -46,10 +46,7 @@ describe("latchkey browser-host --install", () => {
     expect({ code, stdout }).toEqual({ code: 0, stdout: `${firefoxManifest()}\n${chromiumManifest()}\n` });
     expect(stderr).toContain("https://github.com/siemens/linux-entra-sso");
     const common = { name: "linux_entra_sso", description: expect.any(String), path: launcher(), type: "stdio" };
-    expect(read(firefoxManifest())).toEqual({
-      ...common,
-      allowed_extensions: [SIGNED.firefox, "@linux-entra-sso.tb"],
-    });
+    expect(read(firefoxManifest())).toEqual({ ...common, allowed_extensions: [SIGNED.firefox, "@linux-entra-sso.tb"] });
     expect(read(chromiumManifest())).toEqual({
       ...common,
       allowed_origins: [SIGNED.chromium, `chrome-extension://${OWN_ID}/`],

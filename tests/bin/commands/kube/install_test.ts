@@ -82,6 +82,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 const run = (words: readonly string[], KUBECONFIG = path): Promise<Run> =>
+  // The command that is written is the program's own.
   runProgram([...LATCHKEY_ON_BUN, "kube", ...words], { KUBECONFIG });
 const install = (context: string, ...words: string[]): Promise<Run> =>
   run(["--install", "--context", context, "--client-id", "azure-cli", ...words]);
@@ -471,22 +472,16 @@ describe("latchkey kube --install", () => {
       stderr: expect.stringContaining(`Another program is changing ${path}`),
     });
     rmSync(`${path}.lock`);
-    expect(await run(["--install", "--client-id", "azure-cli"])).toMatchObject({
-      code: 2,
-      stderr: expect.stringContaining("--context is missing"),
-    });
-    expect(await run(["--install", "--context", "contoso"])).toMatchObject({
-      code: 2,
-      stderr: expect.stringContaining("--client-id is missing"),
-    });
-    expect(await install("contoso")).toMatchObject({
-      code: 2,
-      stderr: expect.stringContaining("--server-id is missing"),
-    });
-    expect(await run(["--context", "contoso"])).toMatchObject({
-      code: 2,
-      stderr: expect.stringContaining("--context goes with"),
-    });
+    for (
+      const [words, missing] of [
+        [["--install", "--client-id", "azure-cli"], "--context is missing"],
+        [["--install", "--context", "contoso"], "--client-id is missing"],
+        [["--install", "--context", "contoso", "--client-id", "azure-cli"], "--server-id is missing"],
+        [["--context", "contoso"], "--context goes with"],
+      ] as const
+    ) {
+      expect(await run(words)).toMatchObject({ code: 2, stderr: expect.stringContaining(missing) });
+    }
     expect(content()).toBe(CONFIG);
     rmSync(path);
     expect(await install("contoso")).toMatchObject({

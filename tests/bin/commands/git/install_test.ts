@@ -1,25 +1,22 @@
 // latchkey git --install and --uninstall, in the configuration of the real git; and a clone with what they wrote.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { helperOf, withoutOwn } from "../../../../bin/commands/git/install.ts";
-import { startPrivateBus } from "../../../fakes/private_bus.ts";
-import { startFakeBroker } from "../../../fakes/start_fake_broker.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../../../tools/deno_command.ts";
 import { OWN_GIT_ENVIRONMENT, startGitServer } from "../../../tools/git_server.ts";
-import { openHome } from "../../../fixture.ts";
+import { openHome, useStage } from "../../../fixture.ts";
 import { type Run, runProgram } from "../../run_latchkey.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "../../tested_latchkey.ts";
 
 const AZURE_DEVOPS = "credential.https://dev.azure.com.helper";
 
+const stage = useStage({ broker: {} });
 let folder: string, config: string;
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "latchkey-git-"));
+  folder = stage.folder;
   config = join(folder, "config");
 });
-afterAll(() => rmSync(folder, { recursive: true }));
 
 const environment = () => ({ PATH: process.env.PATH!, GIT_CONFIG_GLOBAL: config, GIT_CONFIG_NOSYSTEM: "1" });
 const run = (words: readonly string[], env: Readonly<Record<string, string>> = {}, command = LATCHKEY_ON_BUN) =>
@@ -175,33 +172,26 @@ describe("latchkey git --install", () => {
 const ALLOWED = TESTED_PATHS.filter(({ name }) => name !== "Deno + dbus-next");
 
 test.each(ALLOWED)("git clones by what --install wrote on $name, from any folder", async ({ name, program }) => {
-  const bus = await startPrivateBus();
   using home = openHome();
-  const broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
   await using server = startGitServer({
     accepts: (authorization) =>
       /^[\w-]+\.[\w-]+\.[\w-]+$/.test(atob(authorization?.slice(6) ?? "").split(":")[1] ?? ""),
     challenges: ['Basic realm="contoso"'],
   });
-  try {
-    writeFileSync(config, "[credential]\n\thelper = !false\n");
-    mkdirSync(home.config, { recursive: true, mode: 0o700 });
-    const hosts = { git: { [server.host]: { scope: "api://git.contoso.com/.default" } } };
-    writeFileSync(join(home.config, "config.json"), JSON.stringify(hosts), { mode: 0o600 });
-    const env = { ...home.env, DBUS_SESSION_BUS_ADDRESS: bus.address };
-    const words = ["--install", "--client-id", "azure-cli", "--host", `http://${server.host}`];
-    expect(await run(words, env, latchkeyBy(program()))).toMatchObject({ code: 0 });
-    const clone = ["git", "-C", folder, "clone", "--quiet", server.url, `clone ${name}`];
-    const git = { ...OWN_GIT_ENVIRONMENT, ...environment(), ...env, GIT_TERMINAL_PROMPT: "0" };
-    rmSync(join(folder, clone.at(-1)!), { recursive: true, force: true });
-    expect(await runProgram(clone, git)).toEqual({ code: 0, stdout: "", stderr: "" });
-    expect((await broker.calls("acquireTokenSilently"))[0]!.request.authParameters).toMatchObject({
-      requestedScopes: ["api://git.contoso.com/.default"],
-    });
-  } finally {
-    await broker.stop();
-    await bus.stop();
-  }
+  writeFileSync(config, "[credential]\n\thelper = !false\n");
+  mkdirSync(home.config, { recursive: true, mode: 0o700 });
+  const hosts = { git: { [server.host]: { scope: "api://git.contoso.com/.default" } } };
+  writeFileSync(join(home.config, "config.json"), JSON.stringify(hosts), { mode: 0o600 });
+  const env = { ...home.env, DBUS_SESSION_BUS_ADDRESS: stage.bus.address };
+  const words = ["--install", "--client-id", "azure-cli", "--host", `http://${server.host}`];
+  expect(await run(words, env, latchkeyBy(program()))).toMatchObject({ code: 0 });
+  const clone = ["git", "-C", folder, "clone", "--quiet", server.url, `clone ${name}`];
+  const git = { ...OWN_GIT_ENVIRONMENT, ...environment(), ...env, GIT_TERMINAL_PROMPT: "0" };
+  rmSync(join(folder, clone.at(-1)!), { recursive: true, force: true });
+  expect(await runProgram(clone, git)).toEqual({ code: 0, stdout: "", stderr: "" });
+  expect((await stage.requestOf("acquireTokenSilently")).authParameters).toMatchObject({
+    requestedScopes: ["api://git.contoso.com/.default"],
+  });
 });
 
 test("helperOf() writes a path of Windows for git's sh", () => {
