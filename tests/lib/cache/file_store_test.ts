@@ -1,9 +1,8 @@
 // The encrypted file: what is in it, and what becomes of it when it is lost, damaged, or changed by others.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import { execFile } from "node:child_process";
 import * as fs from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -13,7 +12,7 @@ import { openEncryptionKey } from "../../../lib/cache/encryption_key.ts";
 import { fileStore, plaintextStore } from "../../../lib/cache/file_store.ts";
 import type { CacheStore } from "../../../lib/cache/store.ts";
 import { TokenCache } from "../../../lib/cache/token_cache.ts";
-import { failure } from "../../fixture.ts";
+import { failure, useStage } from "../../fixture.ts";
 import { ownRuntimePath } from "../../runtimes/runtime_paths.ts";
 import { SMALL_DISK, type WornDisk } from "../../tools/worn_disk.ts";
 import { APP, HOST, jane, john, NOW, reply } from "./sample_replies.ts";
@@ -21,15 +20,9 @@ import { APP, HOST, jane, john, NOW, reply } from "./sample_replies.ts";
 const QUERY = { account: jane, scopes: ["User.Read"], correlationId: "" };
 const JOHNS = { ...QUERY, account: john };
 
-let root: string, folder: string, count = 0;
-
-beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), "latchkey-files-"));
-});
-beforeEach(() => {
-  folder = join(root, String(++count));
-});
-afterAll(() => rm(root, { recursive: true }));
+const stage = useStage();
+let folder: string;
+beforeEach(() => void (folder = join(stage.newFolder(), "cache")));
 
 function newStore(): CacheStore {
   return fileStore({ folder, keyLocation: "file" });
@@ -101,7 +94,7 @@ describe("fileStore()", () => {
       () => new TextEncoder().encode('{"AccessToken":{}}'),
     ];
     for (const damage of damages) {
-      folder = join(root, String(++count));
+      folder = join(stage.newFolder(), "cache");
       const path = await signIn(), damaged = damage(new Uint8Array(await readFile(path)));
       await writeFile(path, damaged);
       const { cache, lines } = newCache();
@@ -139,14 +132,14 @@ describe("fileStore()", () => {
   test("is not read where the key is lost, and stays as it is", async () => {
     await signIn();
     const before = await readdir(folder);
-    await rename(join(folder, "key.json"), join(root, "key.json"));
+    await rename(join(folder, "key.json"), join(stage.folder, "key.json"));
     for (const read of [newCache().cache.findAccounts(), newCache().cache.findAccessToken(QUERY)]) {
       expect(await failure(read)).toMatchObject({
         code: "configuration",
         hint: expect.stringContaining("acquireTokenInteractive"),
       });
     }
-    await rename(join(root, "key.json"), join(folder, "key.json"));
+    await rename(join(stage.folder, "key.json"), join(folder, "key.json"));
     expect(await readdir(folder)).toEqual(before);
     expect(await usernames()).toHaveLength(2);
   });
@@ -236,16 +229,9 @@ for (const kind of ["file", "plaintext"]) {
 // The plaintext file, beside programs that write it as they like.
 
 const isRoot = process.getuid?.() === 0;
-let top: string, places = 0;
-
-beforeAll(() => {
-  top = fs.mkdtempSync(join(tmpdir(), "latchkey-plain-"));
-});
-afterAll(() => fs.rmSync(top, { recursive: true }));
-
 /** A file in a folder that is not there yet, a store over it, and a cache as each process has its own. */
 function newPlace() {
-  const folder = join(top, `folder-${++places}`), path = join(folder, "tokens.json"), log: string[] = [];
+  const folder = join(stage.newFolder(), "cache"), path = join(folder, "tokens.json"), log: string[] = [];
   const store = plaintextStore(path);
   const newCache = (clientId = APP) =>
     new TokenCache(plaintextStore(path), {

@@ -1,25 +1,12 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  lchownSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { beforeEach, describe, expect, test } from "bun:test";
+import { chmodSync, chownSync, existsSync, lchownSync, mkdirSync, statSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { placeFile, requireClosedPlace } from "../../../lib/files/placed_file.ts";
-import { failure } from "../../fixture.ts";
+import { failure, useStage } from "../../fixture.ts";
 
+const stage = useStage();
 let folder: string;
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "placed-file-"));
-});
-afterEach(() => rmSync(folder, { recursive: true }));
+beforeEach(() => void (folder = stage.newFolder()));
 
 test("placeFile() writes to no folder that every user may change", async () => {
   const path = join(folder, "config");
