@@ -1,16 +1,15 @@
 // The command line on arm64, by one runtime: variadic functions of C and sizes of structures are not as on x64.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import process from "node:process";
 import { type Run, runProgram } from "../bin/run_latchkey.ts";
 import { latchkeyBy, TESTED_PATHS } from "../bin/tested_latchkey.ts";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { CLIENT_ID, useStage } from "../fixture.ts";
 import { RUNTIME_PATH } from "../runtimes/runtime_paths.ts";
 import { ARM64_EMULATOR } from "../tools/find_tool.js";
 
 /** A start under qemu takes ten seconds where one takes a tenth of one, and more if the machine is busy. */
 const TIMEOUT_MS = 300_000;
-const APP = ["--client-id", "11111111-2222-4333-8444-555555555555", "--broker", "require"];
+const APP = ["--client-id", CLIENT_ID, "--broker", "require"];
 const TOKEN = ["token", ...APP, "--scope", "User.Read"];
 /** So many that the answer comes in pieces. */
 const PEOPLE = Array.from({ length: 200 }, (_, number) => ({ username: `person-${number}@contoso.com` }));
@@ -21,17 +20,8 @@ const EM_AARCH64 = 183;
 const { client, program } = TESTED_PATHS.find(({ name }) => name === process.env[RUNTIME_PATH])!;
 const command = latchkeyBy(program());
 
-let bus: PrivateBus, broker: FakeBroker;
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, { accounts: PEOPLE });
-});
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-});
-
-const latchkey = (args: readonly string[], address = bus.address): Promise<Run> =>
+const stage = useStage({ broker: { accounts: PEOPLE, defaultAccount: PEOPLE[0]!.username } });
+const latchkey = (args: readonly string[], address = stage.bus.address): Promise<Run> =>
   runProgram([...command, ...args], { DBUS_SESSION_BUS_ADDRESS: address });
 
 test("latchkey token prints a token", async () => {
@@ -51,14 +41,13 @@ test("latchkey accounts lists them all", async () => {
 const testOfFfi = client === "libdbus" ? test : () => {};
 
 testOfFfi("a refusal of the broker has its status", async () => {
-  await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+  await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
   const { code, stdout } = await latchkey([...TOKEN, "--account", PEOPLE[7]!.username, "--format", "json"]);
-  await broker.behave({ replies: {} });
   expect({ code, error: JSON.parse(stdout).error }).toEqual({ code: 3, error: "interaction_required" });
 }, TIMEOUT_MS);
 
 testOfFfi("an error of libdbus tells why", async () => {
-  const path = `${bus.directory}/nobody`, why = `Failed to connect to socket ${path}: No such file or directory`;
+  const path = `${stage.bus.directory}/nobody`, why = `Failed to connect to socket ${path}: No such file or directory`;
   expect(await latchkey(TOKEN, `unix:path=${path}`)).toMatchObject({
     ...{ code: 5, stdout: "", stderr: expect.stringContaining(why) },
   });

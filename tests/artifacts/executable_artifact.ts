@@ -12,20 +12,21 @@ import { runProgram } from "../bin/run_latchkey.ts";
 import { makeCertificateAuthority } from "../fakes/certificates.ts";
 import { LIBDBUS } from "../tools/deno_command.ts";
 import { withEmptyFile } from "../tools/worn_disk.ts";
+import { CLIENT_ID, useStage } from "../fixture.ts";
 import { artifacts } from "./artifacts.ts";
-import { useStage } from "./use_stage.ts";
 
 /** A compiler copies a hundred megabytes. */
 const TIMEOUT_MS = 60_000;
 const OWN_BYTES = 5 * 2 ** 20;
-const TOKEN = "token --client-id 11111111-2222-4333-8444-555555555555 --scope User.Read".split(" ");
+const TOKEN = `token --client-id ${CLIENT_ID} --scope User.Read`.split(" ");
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+\n$/;
 
 const { byDeno, byBun, commit } = artifacts(), target = targetNamed();
 const EXECUTABLES = [["Deno", byDeno, target.deno], ["Bun", byBun, target.bun]] as const;
 const { version } = JSON.parse(readFileSync(new URL("../../deno.json", import.meta.url), "utf8"));
 
-const stage = useStage();
+const stage = useStage({ broker: {} });
+const onBus = () => ({ DBUS_SESSION_BUS_ADDRESS: stage.bus.address });
 
 const inFolder = (cwd: string, command: readonly string[]) => ["env", `--chdir=${cwd}`, ...command];
 const OWN_ENVIRONMENT = process.env as Readonly<Record<string, string>>;
@@ -46,7 +47,7 @@ describe.each(EXECUTABLES)("the executable by %s", (runtime, latchkey, compilerT
   });
 
   test("reads nothing of the folder that it is started in", async () => {
-    const cwd = join(stage.folder(), `hostile-${runtime}`), seen = join(cwd, "seen");
+    const cwd = join(stage.folder, `hostile-${runtime}`), seen = join(cwd, "seen");
     mkdirSync(cwd);
     writeFileSync(join(cwd, "evil.js"), `require("node:fs").writeFileSync(${JSON.stringify(seen)}, "");`);
     writeFileSync(join(cwd, ".env"), "LATCHKEY_CLIENT_ID=azure-cli\nLATCHKEY_SCOPE=User.Read\n");
@@ -55,7 +56,7 @@ describe.each(EXECUTABLES)("the executable by %s", (runtime, latchkey, compilerT
     writeFileSync(join(cwd, "package.json"), '{ "type": "commonjs", "imports": {} }');
     writeFileSync(join(cwd, "tsconfig.json"), '{ "compilerOptions": { "paths": { "*": ["./evil.js"] } } }');
     const { code, stderr } = await runProgram(inFolder(cwd, [latchkey, "token"]), {
-      ...stage.environment(),
+      ...onBus(),
     });
     expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining("--client-id is missing") });
     expect(readdirSync(cwd)).not.toContain("seen");
@@ -69,7 +70,7 @@ describe.each(EXECUTABLES)("the executable by %s", (runtime, latchkey, compilerT
     });
     await once(server.listen(0, "127.0.0.1"), "listening");
     try {
-      const file = join(stage.folder(), `store-${runtime}.pem`), { port } = server.address() as AddressInfo;
+      const file = join(stage.folder, `store-${runtime}.pem`), { port } = server.address() as AddressInfo;
       writeFileSync(file, authority.cert);
       const login = [
         latchkey,
@@ -91,16 +92,16 @@ describe.each(EXECUTABLES)("the executable by %s", (runtime, latchkey, compilerT
   });
 
   test("leaves no compiled code where others could put theirs", async () => {
-    const TMPDIR = join(stage.folder(), `tmp-${runtime}`);
+    const TMPDIR = join(stage.folder, `tmp-${runtime}`);
     mkdirSync(TMPDIR);
-    const env = { TMPDIR, ...stage.environment() };
+    const env = { TMPDIR, ...onBus() };
     for (let run = 0; run < 2; run++) expect(await runProgram([latchkey, ...TOKEN], env)).toMatchObject({ code: 0 });
     expect(readdirSync(TMPDIR)).toEqual([]);
   });
 
   // It looked above itself as well: an executable that was unpacked in /tmp ran what anybody had put there.
   test("looks for MSALRuntime beside itself, neither above nor where it is started", async () => {
-    const own = join(stage.folder(), `place-${runtime}`), cwd = join(stage.folder(), `start-${runtime}`);
+    const own = join(stage.folder, `place-${runtime}`), cwd = join(stage.folder, `start-${runtime}`);
     const packageBelow = "node_modules/@azure/msal-node-runtime/dist/linux/ubuntu/x64";
     for (const place of [own, cwd, join(own, "bin")]) mkdirSync(join(place, packageBelow), { recursive: true });
     await Bun.write(join(own, "bin/latchkey"), Bun.file(latchkey));
@@ -108,7 +109,7 @@ describe.each(EXECUTABLES)("the executable by %s", (runtime, latchkey, compilerT
     const run = () =>
       runProgram(inFolder(cwd, [join(own, "bin/latchkey"), ...TOKEN]), {
         LATCHKEY_BROKER_KIND: "msalruntime",
-        ...stage.environment(),
+        ...onBus(),
       });
     for (const place of [cwd, own]) {
       writeFileSync(join(place, packageBelow, "msal-node-runtime.node"), "no library");
@@ -125,11 +126,11 @@ describe.each(EXECUTABLES)("the executable by %s", (runtime, latchkey, compilerT
 
 describe("the executable by Deno", () => {
   test("has at most 5 MiB of our own, and no node_modules", () => {
-    const empty = join(stage.folder(), "empty");
+    const empty = join(stage.folder, "empty");
     writeFileSync(`${empty}.js`, "");
     const words = ["compile", "--quiet", "--no-config", "--output", empty, `${empty}.js`];
     expect(
-      Bun.spawnSync([denoForCompile(), ...words], { cwd: stage.folder(), stdio: ["ignore", "ignore", "inherit"] })
+      Bun.spawnSync([denoForCompile(), ...words], { cwd: stage.folder, stdio: ["ignore", "ignore", "inherit"] })
         .exitCode,
     )
       .toBe(0);
@@ -140,13 +141,13 @@ describe("the executable by Deno", () => {
   }, TIMEOUT_MS);
 
   test("is the same, to the byte, when it is built again", async () => {
-    const again = join(stage.folder(), "again/latchkey");
+    const again = join(stage.folder, "again/latchkey");
     expect(await build("compile", "--output", again)).toMatchObject({ code: 0 });
     expect(Bun.hash(readFileSync(again))).toBe(Bun.hash(readFileSync(byDeno)));
   }, TIMEOUT_MS);
 
   test("has a code cache that its V8 accepts", async () => {
-    const folder = join(stage.folder(), "code_cache"), probe = join(folder, "probe");
+    const folder = join(stage.folder, "code_cache"), probe = join(folder, "probe");
     mkdirSync(join(folder, "chunks"), { recursive: true });
     writeFileSync(join(folder, "chunks/hot-x.js"), "const one = 1; export { one };");
     const deno = (...words: string[]) => {
@@ -164,11 +165,11 @@ describe("the executable by Deno", () => {
   }, TIMEOUT_MS);
 
   test("takes its code from itself, and not from where Deno says that it is", async () => {
-    const TMPDIR = join(stage.folder(), "hostile-tmp"),
+    const TMPDIR = join(stage.folder, "hostile-tmp"),
       chunks = join(TMPDIR, `deno-compile-${basename(byDeno)}`, "chunks");
     mkdirSync(chunks, { recursive: true });
     for (const file of ["hot.script", "hot.cache"]) writeFileSync(join(chunks, file), "throw new Error('hostile')");
-    expect(await runProgram([byDeno, ...TOKEN], { TMPDIR, ...stage.environment() })).toEqual({
+    expect(await runProgram([byDeno, ...TOKEN], { TMPDIR, ...onBus() })).toEqual({
       code: 0,
       stdout: expect.stringMatching(JWT),
       stderr: "",
@@ -178,7 +179,7 @@ describe("the executable by Deno", () => {
   // Where this user may hide no file from a program, the executable by Bun alone shows that dbus-next is in it.
   if (withEmptyFile) {
     test("reaches the broker by dbus-next where there is no libdbus", async () => {
-      const env = stage.environment(),
+      const env = onBus(),
         hide = withEmptyFile!.bind(undefined, realpathSync(LIBDBUS));
       expect(await runProgram(hide([byDeno, ...TOKEN]), env)).toEqual({
         code: 0,
@@ -192,13 +193,13 @@ describe("the executable by Deno", () => {
   }
 
   test("is replaced only by one that starts", async () => {
-    const output = join(stage.folder(), "kept"),
+    const output = join(stage.folder, "kept"),
       env = { ...OWN_ENVIRONMENT, DENORT_BIN: realpathSync("/usr/bin/false") };
     writeFileSync(output, "from before");
     const { code, stderr } = await runProgram(["npm", "run", "compile", "--", "--output", output], env);
     expect({ code, says: stderr.includes("does not start") }).toEqual({ code: 1, says: true });
     expect(readFileSync(output, "utf8")).toBe("from before");
-    expect(readdirSync(stage.folder()).filter((file) => file.startsWith("new-"))).toEqual([]);
+    expect(readdirSync(stage.folder).filter((file) => file.startsWith("new-"))).toEqual([]);
   }, TIMEOUT_MS);
 
   test("says what to do where its target cannot be compiled", async () => {
@@ -208,7 +209,7 @@ describe("the executable by Deno", () => {
       PATH: process.env.PATH!,
     };
     const { code, stderr } = await runProgram(
-      ["npm", "run", "compile", "--", "--output", join(stage.folder(), "none")],
+      ["npm", "run", "compile", "--", "--output", join(stage.folder, "none")],
       empty,
     );
     expect({ code, says: stderr.includes("or its path in DENORT_BIN") }).toEqual({ code: 1, says: true });

@@ -18,8 +18,8 @@ import { type Bill, PACKAGE_BILL } from "../../build/sbom.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
 import { LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { findTool, TYPESCRIPT_FOLDER } from "../tools/find_tool.js";
+import { useStage } from "../fixture.ts";
 import { artifacts } from "./artifacts.ts";
-import { useStage } from "./use_stage.ts";
 
 const TIMEOUT_MS = 60_000;
 /** Of it, the packages that a few commands import take up to 200 KB: the MCP SDK with zod the most. */
@@ -31,7 +31,8 @@ const denoJson = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
 const manifest = JSON.parse(readFileSync(join(npmFolder, PACKAGE, "package.json"), "utf8"));
 const entries = Object.keys(denoJson.exports).map((entry) => entry.replace(".", "@latchkey/latchkey"));
 
-const stage = useStage();
+const stage = useStage({ broker: {} });
+const onBus = () => ({ DBUS_SESSION_BUS_ADDRESS: stage.bus.address });
 
 const filesIn = async () => {
   const { code, stdout } = await runProgram(["tar", "--list", "--gzip", "--file", tarball], {});
@@ -39,7 +40,7 @@ const filesIn = async () => {
   return stdout.trim().split("\n").map((file) => file.replace(/^package\//, ""));
 };
 const checkedBy = (...words: string[]) =>
-  runProgram([findTool("node"), ...words], { PATH: process.env.PATH!, HOME: stage.folder() });
+  runProgram([findTool("node"), ...words], { PATH: process.env.PATH!, HOME: stage.folder });
 
 describe("npm's package", () => {
   test(`has at most ${MAX_BYTES / 1000} KB`, () => {
@@ -70,7 +71,7 @@ describe("npm's package", () => {
 
   test("lists them with the hashes and package URLs that npm lists", async () => {
     const words = ["npm", "sbom", "--prefix", root, "--sbom-format", "cyclonedx", "--package-lock-only"];
-    const { code, stdout } = await runProgram(words, { PATH: process.env.PATH!, HOME: stage.folder() });
+    const { code, stdout } = await runProgram(words, { PATH: process.env.PATH!, HOME: stage.folder });
     expect(code).toBe(0);
     const npm: Bill = JSON.parse(stdout);
     const own: Bill = JSON.parse(readFileSync(join(npmFolder, PACKAGE, PACKAGE_BILL), "utf8"));
@@ -93,7 +94,7 @@ describe("npm's package", () => {
   });
 
   test("says so where Node is too old to tell the program from a module, and fails", async () => {
-    const copy = join(stage.folder(), "old_node");
+    const copy = join(stage.folder, "old_node");
     cpSync(join(npmFolder, PACKAGE), copy, { recursive: true });
     const program = join(copy, manifest.bin.latchkey), code = readFileSync(program, "utf8");
     expect(code).toContain("import.meta.main");
@@ -145,7 +146,7 @@ describe.each(["typescript-5.9", "typescript-6", "typescript-7"])("npm's package
 
 /** Returns a folder with a program, our package as npm installed it, and Node's types. */
 function consumerFolder(): string {
-  const folder = mkdtempSync(join(stage.folder(), "consumer-")), modules = join(folder, "node_modules");
+  const folder = mkdtempSync(join(stage.folder, "consumer-")), modules = join(folder, "node_modules");
   mkdirSync(join(modules, "@types"), { recursive: true });
   symlinkSync(join(npmFolder, "node_modules/@latchkey"), join(modules, "@latchkey"));
   symlinkSync(join(root, "node_modules/@types/node"), join(modules, "@types/node"));
@@ -178,7 +179,7 @@ const { source, account } = await app.acquireToken({ scopes: ["User.Read"], inte
 console.log(source, account.username);
 `,
     );
-    expect(await runProgram([...runtime, program], stage.environment())).toEqual({
+    expect(await runProgram([...runtime, program], onBus())).toEqual({
       ...{ code: 0, stdout: "broker jane@contoso.com\n", stderr: "" },
     });
   }, TIMEOUT_MS);

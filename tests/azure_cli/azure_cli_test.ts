@@ -1,19 +1,17 @@
 // The program that az-shim writes, called by hand and by Azure's own libraries, which run az.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Run, runProgram } from "../bin/run_latchkey.ts";
 import { type FakeAzure, ME, startFakeAzure } from "../fakes/fake_azure.ts";
 import { makeHostileFolder } from "../fakes/hostile_folder.ts";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { CONTOSO, useStage } from "../fixture.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { findTool, MSAL_PYTHON } from "../tools/find_tool.js";
 
 const AZURE_CLI_ID = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
-const CONTOSO = "11111111-1111-1111-1111-111111111111", FABRIKAM = "33333333-3333-4333-8333-333333333333";
+const FABRIKAM = "33333333-3333-4333-8333-333333333333";
 const RESOURCE = "https://management.azure.com", SCOPE = `${RESOURCE}/.default`;
 const CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}';
 const BUN = RUNTIME_PATHS.find(({ name }) => name === "Bun")!;
@@ -22,32 +20,23 @@ const PRODUCTION = { id: "44444444-4444-4444-8444-444444444444", name: "Producti
 const TEST = { id: "55555555-5555-4555-8555-555555555555", name: "Test", tenantId: FABRIKAM };
 const OLD = { id: "66666666-6666-4666-8666-666666666666", name: "Old", state: "Disabled" };
 
-let bus: PrivateBus, broker: FakeBroker, azure: FakeAzure, folder: string, az: string;
+const stage = useStage({ broker: {} });
+let azure: FakeAzure, az: string;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "azure-cli-"));
   azure = startFakeAzure(CONTOSO);
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
   az = await install("bin");
 });
-beforeEach(async () => {
-  await broker.behave({ replies: {} });
-  await broker.forgetCalls();
+beforeEach(() => {
   azure.pages = [];
   azure.failure = azure.elsewhere = undefined;
   azure.asked.length = 0;
 });
-afterAll(async () => {
-  await azure[Symbol.asyncDispose]();
-  await broker.stop();
-  await bus.stop();
-  rmSync(folder, { recursive: true });
-});
+afterAll(() => azure[Symbol.asyncDispose]());
 
 const run = (command: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Run> =>
   runProgram(command, {
-    DBUS_SESSION_BUS_ADDRESS: bus.address,
+    DBUS_SESSION_BUS_ADDRESS: stage.bus.address,
     PATH: process.env.PATH!,
     LATCHKEY_ENDPOINT_RESOURCE_MANAGER: azure.url,
     LATCHKEY_ENDPOINT_MICROSOFT_GRAPH: azure.url,
@@ -56,14 +45,14 @@ const run = (command: readonly string[], env: Readonly<Record<string, string>> =
 const azShim = (words: readonly string[], program = BUN.program()) =>
   run([...program, "bin/latchkey.ts", "az-shim", ...words]);
 const call = (line: string) => run([az, ...line.split(" ")]);
-const asked = async () => (await broker.calls("acquireTokenSilently")).at(-1)!.request.authParameters;
+const asked = async () => (await stage.requestOf("acquireTokenSilently")).authParameters;
 const GET = `account get-access-token --output json --resource ${RESOURCE}`;
 
 /** Installs it in a folder of that name, and gives its path. */
 async function install(name: string, words: readonly string[] = ["--client-id", "azure-cli"]): Promise<string> {
-  const { code, stderr } = await azShim(["--install", join(folder, name), ...words]);
-  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining(join(folder, name, "az")) });
-  return join(folder, name, "az");
+  const { code, stderr } = await azShim(["--install", join(stage.folder, name), ...words]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining(join(stage.folder, name, "az")) });
+  return join(stage.folder, name, "az");
 }
 
 describe("latchkey az-shim", () => {
@@ -72,7 +61,7 @@ describe("latchkey az-shim", () => {
   test.each(runtimes)(
     "on $name writes a program that runs the same latchkey, and prints the line for PATH",
     async ({ name, program }) => {
-      const place = join(folder, `with 'spaces' ${name}`);
+      const place = join(stage.folder, `with 'spaces' ${name}`);
       const words = ["--install", `${place}/`, "--client-id", "azure-cli", "--account", "jane@contoso.com"];
       const { code, stdout } = await azShim(words, program());
       expect(code).toBe(0);
@@ -90,7 +79,7 @@ describe("latchkey az-shim", () => {
   test.each(runtimes)(
     "on $name writes a program that runs nothing of the folder it is started in",
     async ({ name, program }) => {
-      const place = join(folder, `hostile ${name}`);
+      const place = join(stage.folder, `hostile ${name}`);
       expect((await azShim(["--install", place, "--client-id", "azure-cli"], program())).code).toBe(0);
       using hostile = makeHostileFolder();
       const { code, stdout, stderr } = await run([
@@ -105,7 +94,7 @@ describe("latchkey az-shim", () => {
   );
 
   test("replaces another program's az only when it is told to, and its own at any time", async () => {
-    const path = join(folder, "az"), words = ["--install", folder, "--client-id", "azure-cli"];
+    const path = join(stage.folder, "az"), words = ["--install", stage.folder, "--client-id", "azure-cli"];
     writeFileSync(path, "theirs");
     const { code, stderr, stdout } = await azShim(words);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
@@ -118,12 +107,12 @@ describe("latchkey az-shim", () => {
     expect(again).toMatchObject({ code: 0, stdout: expect.stringContaining("export PATH=") });
     expect(readFileSync(path, "utf8")).toContain("--account=jane@contoso.com");
     rmSync(path);
-    symlinkSync(join(folder, "gone"), path);
+    symlinkSync(join(stage.folder, "gone"), path);
     expect(await azShim(words)).toMatchObject({ code: 2, stderr: expect.stringContaining("another program's") });
   });
 
   test("writes nothing that would not run", async () => {
-    const place = join(folder, "nothing"), client = ["--client-id", "azure-cli"];
+    const place = join(stage.folder, "nothing"), client = ["--client-id", "azure-cli"];
     for (const words of [client, ["--install", place], ["--install", place, "--client-id", "azure-cil"]]) {
       expect(await azShim(words)).toMatchObject({ code: 2, stdout: "" });
     }
@@ -186,15 +175,15 @@ describe("az", () => {
       claims: CLAIMS,
     };
     const text = JSON.stringify({ brokerTokenResponse: { error: challenged } });
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "text", text } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "text", text } } });
     const { code, stdout, stderr } = await call(`${GET} --tenant ${FABRIKAM}`);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toContain("AADSTS50076");
-    expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+    expect(await stage.broker.calls("acquireTokenInteractively")).toEqual([]);
     const [, command = ""] = /Please run: az (login .*)\n/.exec(stderr) ?? [];
     expect(command).toBe(`login --scope ${SCOPE} --tenant ${FABRIKAM} --claims-challenge ${btoa(CLAIMS)}`);
     expect(await call(command)).toMatchObject({ code: 0, stdout: expect.stringContaining("jane@contoso.com") });
-    const [{ request } = expect.unreachable()] = await broker.calls("acquireTokenInteractively");
+    const [{ request } = expect.unreachable()] = await stage.broker.calls("acquireTokenInteractively");
     expect(request.authParameters).toMatchObject({
       requestedScopes: [SCOPE],
       authority: `https://login.microsoftonline.com/${FABRIKAM}`,
@@ -204,7 +193,7 @@ describe("az", () => {
 });
 
 describe("az, for an account with subscriptions,", () => {
-  const home = () => ({ XDG_STATE_HOME: join(folder, crypto.randomUUID()) });
+  const home = () => ({ XDG_STATE_HOME: join(stage.folder, crypto.randomUUID()) });
   const callAt = (env: Readonly<Record<string, string>>, line: string) => run([az, ...line.split(" ")], env);
   const succeeds = async (env: Readonly<Record<string, string>>, line: string) => {
     const { code, stdout, stderr } = await callAt(env, line);
@@ -364,7 +353,7 @@ describe("az, for an account with subscriptions,", () => {
       app = ["--client-id", "azure-cli", "--resource", RESOURCE];
     const get =
       `curl -s -H "X-IDENTITY-HEADER: $IDENTITY_HEADER" "$IDENTITY_ENDPOINT?api-version=2019-08-01&resource=${RESOURCE}"`;
-    const latchkey = [...BUN.program(), "bin/latchkey.ts"], config = join(folder, "config.json");
+    const latchkey = [...BUN.program(), "bin/latchkey.ts"], config = join(stage.folder, "config.json");
     writeFileSync(
       config,
       JSON.stringify({
@@ -382,7 +371,7 @@ describe("az, for an account with subscriptions,", () => {
         [...latchkey, config],
       ]
     ) {
-      await broker.forgetCalls();
+      await stage.broker.forgetCalls();
       expect(await run(command, env)).toMatchObject({ code: 0, stdout: expect.stringContaining("eyJ") });
       const marks = { access_token: { xms_cli_sid: { values: ["sess-456"] } } };
       expect(JSON.parse((await asked()).decodedClaims!)).toEqual(marks);
@@ -402,14 +391,14 @@ function here(file: string): string {
 describe.each(PEERS)("AzureCliCredential of %s", (_, command, otherError) => {
   const get = async (options: object = {}) => {
     const env = {
-      PATH: `${join(folder, "bin")}:${process.env.PATH}`,
+      PATH: `${join(stage.folder, "bin")}:${process.env.PATH}`,
       PYTHONPATH: MSAL_PYTHON,
       PYTHONDONTWRITEBYTECODE: "1",
     };
     return JSON.parse((await run([...command, SCOPE, JSON.stringify(options)], env)).stdout);
   };
   const refuse = (status: number, context: string) =>
-    broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status, context } } });
+    stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status, context } } });
 
   test("gets the broker's token, of the tenant that is asked for", async () => {
     const { token, expires } = await get({ tenantId: FABRIKAM, subscription: "my subscription" });
@@ -450,7 +439,7 @@ describe.each(PEERS)("AzureCliCredential of %s", (_, command, otherError) => {
     expect(name).toBe("CredentialUnavailableError");
     await refuse(2, "MFA");
     expect(await call(line)).toMatchObject({ code: 0, stdout: expect.stringContaining("jane@contoso.com") });
-    const { request } = (await broker.calls("acquireTokenInteractively")).at(-1)!;
+    const { request } = (await stage.broker.calls("acquireTokenInteractively")).at(-1)!;
     expect(request.authParameters).toMatchObject({ decodedClaims: CLAIMS, requestedScopes: [SCOPE] });
   });
 });

@@ -1,48 +1,41 @@
 // Azure's own libraries in a container that has no network, over latchkey outside of it, on a real bus with a fake broker.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
 import { type RunningLatchkey, startLatchkey } from "../bin/running_latchkey.ts";
+import { CLIENT_ID, useStage } from "../fixture.ts";
 import { denoCommand, denoRun } from "../tools/deno_command.ts";
 import { findTool, MSAL_PYTHON } from "../tools/find_tool.js";
 import { inContainer, MOUNTED } from "./container.ts";
 
 const VAULT = "https://vault.azure.net", GRAPH = "https://graph.microsoft.com";
 
-let bus: PrivateBus, broker: FakeBroker, top: string, shared: string, server: RunningLatchkey;
+const stage = useStage({ broker: {} });
+let shared: string, server: RunningLatchkey;
 
 beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
-  top = mkdtempSync(join(tmpdir(), "containers-"));
-  shared = join(top, "shared");
+  shared = join(stage.folder, "shared");
   mkdirSync(shared, { mode: 0o700 });
   const [deno, ...rest] = denoCommand("bin/latchkey.ts"), path = join(shared, "identity");
   const flags = [`--allow-read=${shared}`, `--allow-write=${shared}`, `--allow-net=unix:${path}`, "--allow-sys=uid"];
-  const words = ["serve", "--client-id", "11111111-2222-4333-8444-555555555555", "--resource", VAULT, "--socket", path];
+  const words = ["serve", "--client-id", CLIENT_ID, "--resource", VAULT, "--socket", path];
   const [script] = rest.splice(-1);
   server = startLatchkey([deno!, ...rest, ...flags, script!, ...words], {
-    env: { DBUS_SESSION_BUS_ADDRESS: bus.address },
+    env: { DBUS_SESSION_BUS_ADDRESS: stage.bus.address },
   });
   await server.printed(/serving at /);
 });
 afterAll(async () => {
   server.interrupt();
   await server.ended();
-  await broker.stop();
-  await bus.stop();
-  rmSync(top, { recursive: true });
 });
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 const SOCKET = `${MOUNTED}/identity`;
 const contained = (command: readonly string[], env: Readonly<Record<string, string>> = {}) =>
-  runProgram(inContainer(command, { mount: shared, hide: [bus.directory] }), { PATH: process.env.PATH!, ...env });
+  runProgram(inContainer(command, { mount: shared, hide: [stage.bus.directory] }), { PATH: process.env.PATH!, ...env });
 
 /** A library that is used in a container, and the runtime of the latchkey in there. */
 const CLIENTS: readonly {
@@ -103,7 +96,7 @@ describe.each(CLIENTS)("Azure's libraries in a container: $name", ({ latchkey, c
 
 test("a container has no network, and no bus, but for the socket that is mounted in", async () => {
   const outside = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("outside") });
-  const script = `curl --silent --max-time 5 ${outside.url}; echo $?; ls -A ${bus.directory}; ls -A ${MOUNTED}`;
+  const script = `curl --silent --max-time 5 ${outside.url}; echo $?; ls -A ${stage.bus.directory}; ls -A ${MOUNTED}`;
   expect((await contained(["sh", "-c", script])).stdout).toBe("7\nidentity\n");
   expect(await (await fetch(outside.url)).text()).toBe("outside");
   await outside.stop();

@@ -1,20 +1,18 @@
 // latchkey az beside the real Azure CLI: the same command lines, exit codes, and what is printed. A fake of Microsoft's servers
 // tells Azure CLI its endpoints; its tokens are in its cache, as after a sign-in.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Run, runProgram } from "../bin/run_latchkey.ts";
+import { LATCHKEY_ON_BUN } from "../bin/tested_latchkey.ts";
 import { makeCertificateAuthority } from "../fakes/certificates.ts";
 import { type ConnectProxy, startConnectProxy } from "../fakes/connect_proxy.ts";
 import { type FakeAzure, ME, startFakeAzure } from "../fakes/fake_azure.ts";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { findTool } from "../tools/find_tool.js";
-import { AZURE_CLI_PYTHON } from "./azure_cli_program.ts";
+import { CONTOSO, useStage } from "../fixture.ts";
+import { AZURE_CLI_PYTHON } from "./clients.ts";
 
-const CONTOSO = "11111111-1111-1111-1111-111111111111", OBJECT = "22222222-2222-2222-2222-222222222222";
+const OBJECT = "22222222-2222-2222-2222-222222222222";
 const AZURE_CLI_ID = "04b07795-8ddb-461a-bbee-02f9e1bf7b46", LOGIN = "login.microsoftonline.com";
 const PRODUCTION = { id: "44444444-4444-4444-8444-444444444444", name: "Production" };
 const TEST = { id: "55555555-5555-4555-8555-555555555555", name: "Test" };
@@ -22,173 +20,62 @@ const OLD = { id: "66666666-6666-4666-8666-666666666666", name: "Old", state: "D
 /** Azure CLI takes seconds for its first command on a busy machine. */
 const LIMIT_MS = 600_000;
 
-const TYPES = ["arm", "ms-graph", "oss-rdbms", "aad-graph", "batch", "data-lake", "media"];
+const TYPES = ["arm", "ms-graph", "oss-rdbms", "aad-graph", "batch", "data-lake", "media", "MS-Graph"];
+
+/** Returns command lines that begin alike, of which the rests stand between semicolons. */
+function linesOf(command: string, rests: string): readonly string[] {
+  return rests.split(";").map((rest) => `${command} ${rest.trim()}`);
+}
+
 /** Command lines, with the words separated by spaces; `_` stands for a space in a word. */
 const LINES: readonly string[] = [
-  ...[
-    "",
-    "-o json",
-    "-ojson",
-    "-o=json",
-    "-o JSON",
-    "--output=json",
-    "--out tsv",
-    "-o tsv",
-    "-o table",
-    "-o yaml",
-    "-o yamlc",
-  ],
-  ...["-o jsonc", "-o none", "--query id", "--query id -o tsv", "--query [id,name]", "--query [id,_name] -otsv"],
-  ...[
-    "--query [id,name] -o table",
-    "--query {x:id,y:name}",
-    "--query {y:name,x:id} -o tsv",
-    "--query {y:name,x:id} -o table",
-  ],
-  ...[
-    "--query {y:name,x:id} -o yaml",
-    "--query user",
-    "--query user -o tsv",
-    "--query user -o table",
-    "--query user -o yaml",
-  ],
-  ...["--query isDefault", "--query isDefault -o tsv", "--query isDefault -o table", "--query isDefault -o yaml"],
-  ...[
-    "--query nope",
-    "--query nope -o tsv",
-    "--query nope -o table",
-    "--query [nope] -o tsv",
-    "--query [nope,id] -o table",
-  ],
-  ...[
-    "--query [[isDefault,nope,user,managedByTenants,id]] -o tsv",
-    "--query managedByTenants",
-    "--query {a:nope} -o table",
-  ],
-  ...["--query managedByTenants -o tsv", "--query managedByTenants -o table", "--query keys(@)|sort(@) -o tsv"],
-  ...["--query length(user)", '--query "name"', "--query 'x' -o tsv", "--query `1`", "--query join('-',[name,state])"],
-  ...["--query [", "--query a.", "--query 'a", "--query foo(@)", "--query abs('x')", "--query @.user.name|@ -o tsv"],
-  ...[
-    "-s Test --query id",
-    "-n test --query id",
-    "--name Test --query id",
-    `--subscription ${TEST.id} --query isDefault`,
-  ],
-  ...[
-    "--subs Test --query name",
-    "-s nosuch",
-    "-o xml",
-    "--foo",
-    "extra",
-    "--query",
-    "-s --query id",
-    "--o json",
-    "-x",
-  ],
-  ...["--only-show-errors", "--verbose --query id", "--debug --query id", "--only-show-errors=1", "-h", "--help"],
-].map((options) => `account show ${options}`).concat(
-  ["", "-o table", "-o tsv", "-o yaml", "--all --query [].name", "--all -o table", "--query [?isDefault].id -o tsv"]
-    .concat([
-      "--query [].{n:name,i:id} -o table",
-      "--query [].{n:name,i:id} -o tsv",
-      "--query [0].name",
-      "--query length(@)",
-    ])
-    .concat([
-      "--query [].isDefault -o tsv",
-      "--query [].isDefault -o table",
-      "--query sort_by(@,&name)[].name",
-      "-s Test",
-    ])
-    .concat([
-      "--query [?name=='Test']|[0].id -o tsv",
-      "--query [].[name,isDefault,user.name] -o tsv",
-      "--query [].user -o yaml",
-    ])
-    .map((options) => `account list ${options}`),
-  [
-    "",
-    "-o tsv",
-    "-o table",
-    "--query accessToken -o tsv",
-    "--query [tokenType,tenant,subscription]",
-    "-s Test",
-    "--name Test",
-  ]
-    .concat([
-      `-t ${CONTOSO}`,
-      `--tenant ${CONTOSO} -o table`,
-      "-s nosuch",
-      "--resource https://vault.azure.net -o yaml",
-    ])
-    .concat([
-      "--scope https://vault.azure.net/.default",
-      "--resource-type foo",
-      "--res x",
-      `-t ${CONTOSO} -s Test`,
-      "-t",
-    ])
-    .concat(TYPES.map((type) => `--resource-type ${type}`), "--resource-type MS-Graph").map((options) =>
-      `account get-access-token ${options}`
-    ),
-  [
-    "version",
-    "version -o table",
-    "version -o tsv",
-    'version --query "azure-cli"',
-    "--version",
-    "version --subscription x",
-  ],
-  [
-    "cloud show --query name",
-    "cloud show -n nope",
-    "cloud list --query [].name -o tsv",
-    "cloud list -o table",
-    "cloud set",
-  ],
-  [
-    "cloud set -n AzureCloud",
-    "config set a.b=c",
-    "config set foo",
-    "config get core.nope",
-    "config set",
-    "config unset a.b",
-  ],
-  [
-    "extension list",
-    "extension list -o table",
-    "configure --list-defaults",
-    "configure -d group=g",
-    "ad signed-in-user show",
-  ],
-  [
-    "ad signed-in-user show --query id -o tsv",
-    "",
-    "--help",
-    "account",
-    "account -h",
-    "account nosuch",
-    "nosuch",
-    "login --foo",
-  ],
-  // From here on they change what follows.
-  [
-    "account set",
-    "account set -s nosuch",
-    "account set --subscription test",
-    "account show --query name",
-    "account list -o tsv",
-  ],
-  ["account get-access-token --query subscription", "account set -n Production", "logout -u x", "logout --foo"],
-  [
-    "logout --username jane@contoso.com",
+  ...linesOf(
     "account show",
+    `; -o json; -ojson; -o=json; -o JSON; --output=json; --out tsv; -o tsv; -o table; -o yaml; -o yamlc; -o jsonc; -o none;
+    --query id; --query id -o tsv; --query [id,name]; --query [id,_name] -otsv; --query [id,name] -o table;
+    --query {x:id,y:name}; --query {y:name,x:id} -o tsv; --query {y:name,x:id} -o table; --query {y:name,x:id} -o yaml;
+    --query user; --query user -o tsv; --query user -o table; --query user -o yaml;
+    --query isDefault; --query isDefault -o tsv; --query isDefault -o table; --query isDefault -o yaml;
+    --query nope; --query nope -o tsv; --query nope -o table; --query [nope] -o tsv; --query [nope,id] -o table;
+    --query [[isDefault,nope,user,managedByTenants,id]] -o tsv; --query managedByTenants; --query {a:nope} -o table;
+    --query managedByTenants -o tsv; --query managedByTenants -o table; --query keys(@)|sort(@) -o tsv;
+    --query length(user); --query "name"; --query 'x' -o tsv; --query ${"`1`"}; --query join('-',[name,state]);
+    --query [; --query a.; --query 'a; --query foo(@); --query abs('x'); --query @.user.name|@ -o tsv;
+    -s Test --query id; -n test --query id; --name Test --query id; --subscription ${TEST.id} --query isDefault;
+    --subs Test --query name; -s nosuch; -o xml; --foo; extra; --query; -s --query id; --o json; -x;
+    --only-show-errors; --verbose --query id; --debug --query id; --only-show-errors=1; -h; --help`,
+  ),
+  ...linesOf(
     "account list",
+    `; -o table; -o tsv; -o yaml; --all --query [].name; --all -o table; --query [?isDefault].id -o tsv;
+    --query [].{n:name,i:id} -o table; --query [].{n:name,i:id} -o tsv; --query [0].name; --query length(@);
+    --query [].isDefault -o tsv; --query [].isDefault -o table; --query sort_by(@,&name)[].name; -s Test;
+    --query [?name=='Test']|[0].id -o tsv; --query [].[name,isDefault,user.name] -o tsv; --query [].user -o yaml`,
+  ),
+  ...linesOf(
     "account get-access-token",
-    "account set -s Test",
-  ],
-  ["logout", "account clear", "ad signed-in-user show"],
-);
+    `; -o tsv; -o table; --query accessToken -o tsv; --query [tokenType,tenant,subscription]; -s Test; --name Test;
+    -t ${CONTOSO}; --tenant ${CONTOSO} -o table; -s nosuch; --resource https://vault.azure.net -o yaml;
+    --scope https://vault.azure.net/.default; --resource-type foo; --res x; -t ${CONTOSO} -s Test; -t`,
+  ),
+  ...TYPES.map((type) => `account get-access-token --resource-type ${type}`),
+  ...linesOf("version", '; -o table; -o tsv; --query "azure-cli"; --subscription x'),
+  ...linesOf(
+    "cloud",
+    "show --query name; show -n nope; list --query [].name -o tsv; list -o table; set; set -n AzureCloud",
+  ),
+  ...linesOf("config", "set a.b=c; set foo; get core.nope; set; unset a.b"),
+  ...linesOf("extension", "list; list -o table"),
+  ...linesOf("configure", "--list-defaults; -d group=g"),
+  ...linesOf("ad signed-in-user show", "; --query id -o tsv"),
+  ...["", "--version", "--help", "account", "account -h", "account nosuch", "nosuch", "login --foo"],
+  // From here on they change what follows.
+  ...linesOf("account", "set; set -s nosuch; set --subscription test; show --query name; list -o tsv"),
+  ...linesOf("account", "get-access-token --query subscription; set -n Production"),
+  ...linesOf("logout", "-u x; --foo; --username jane@contoso.com"),
+  ...linesOf("account", "show; list; get-access-token; set -s Test"),
+  ...["logout", "account clear", "ad signed-in-user show"],
+];
 
 /** Lines that are answered in another way, and why. */
 const OWN_HELP = "latchkey has a help of its own", OWN_VERSION = "latchkey says who answers";
@@ -202,16 +89,14 @@ const DIFFERENCES: Readonly<Record<string, string>> = {
   "account show --query isDefault -o yaml": "the end of the document is not marked",
 };
 
-let folder: string, bus: PrivateBus, broker: FakeBroker, azure: FakeAzure, proxy: ConnectProxy;
+const stage = useStage({ broker: {} });
+let azure: FakeAzure, proxy: ConnectProxy;
 let microsoft: ReturnType<typeof Bun.serve>, azureCliEnv: Readonly<Record<string, string>>, ourEnv: typeof azureCliEnv;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "azure-cli-answers-"));
   azure = startFakeAzure(CONTOSO);
   azure.pages = [[PRODUCTION, TEST, OLD]];
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
-  const authority = makeCertificateAuthority(), certificates = join(folder, "authority.pem");
+  const authority = makeCertificateAuthority(), certificates = join(stage.folder, "authority.pem");
   writeFileSync(certificates, authority.cert);
   microsoft = startMicrosoft(authority.issue([LOGIN, "graph.microsoft.com"]));
   proxy = await startConnectProxy({ port: microsoft.port! });
@@ -223,19 +108,16 @@ beforeAll(async () => {
     PYTHONDONTWRITEBYTECODE: "1",
   };
   ourEnv = {
-    DBUS_SESSION_BUS_ADDRESS: bus.address,
+    DBUS_SESSION_BUS_ADDRESS: stage.bus.address,
     LATCHKEY_ENDPOINT_RESOURCE_MANAGER: azure.url,
     LATCHKEY_ENDPOINT_MICROSOFT_GRAPH: azure.url,
-    XDG_STATE_HOME: join(folder, "state"),
+    XDG_STATE_HOME: join(stage.folder, "state"),
   };
 });
 afterAll(async () => {
   proxy.stop();
   await microsoft.stop(true);
-  await broker.stop();
-  await bus.stop();
   await azure[Symbol.asyncDispose]();
-  rmSync(folder, { recursive: true });
 });
 
 /** A fake of Microsoft's sign-in and of Graph, for Azure CLI. */
@@ -263,7 +145,7 @@ function startMicrosoft(tls: { readonly cert: string; readonly key: string }): R
 
 /** Makes what Azure CLI has after a sign-in: its profile, and tokens. */
 function makeAzureCliFolder(): string {
-  const path = join(folder, "azure"), homeId = `${OBJECT}.${CONTOSO}`, now = Math.floor(Date.now() / 1000);
+  const path = join(stage.folder, "azure"), homeId = `${OBJECT}.${CONTOSO}`, now = Math.floor(Date.now() / 1000);
   const ofAccount = { home_account_id: homeId, environment: LOGIN, realm: CONTOSO };
   const part = (value: object) => btoa(JSON.stringify(value)).replaceAll("=", "");
   const resources = [
@@ -308,20 +190,7 @@ function makeAzureCliFolder(): string {
 
 const wordsOf = (line: string) => line.split(" ").filter(Boolean).map((word) => word.replaceAll("_", " "));
 const ours = (line: string) =>
-  runProgram(
-    [
-      findTool("bun"),
-      "--conditions",
-      "latchkey-source",
-      "bin/latchkey.ts",
-      "az",
-      "--client-id",
-      "azure-cli",
-      "--",
-      ...wordsOf(line),
-    ],
-    ourEnv,
-  );
+  runProgram([...LATCHKEY_ON_BUN, "az", "--client-id", "azure-cli", "--", ...wordsOf(line)], ourEnv);
 /** Runs all lines by Azure CLI, which takes as long to load as ten lines do. */
 async function allOfTheirs(): Promise<readonly Run[]> {
   const program = fileURLToPath(new URL("azure_cli_lines.py", import.meta.url));

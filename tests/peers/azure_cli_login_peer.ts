@@ -1,17 +1,14 @@
 // latchkey serve for the real Azure CLI, which signs in by it as a managed identity, against a small Azure Resource Manager of the
 // test's own.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { azureScopes } from "../../bin/commands/serve/azure.ts";
-import { type Home, openHome } from "../fixture.ts";
-import type { Run } from "../bin/run_latchkey.ts";
+import { type Run, runProgram } from "../bin/run_latchkey.ts";
+import { LATCHKEY_ON_BUN } from "../bin/tested_latchkey.ts";
 import { makeCertificateAuthority } from "../fakes/certificates.ts";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { findTool } from "../tools/find_tool.js";
-import { AZURE_CLI, AZURE_CLI_PYTHON } from "./azure_cli_program.ts";
+import { useStage } from "../fixture.ts";
+import { AZURE_CLI, AZURE_CLI_PYTHON } from "./clients.ts";
 
 const SUBSCRIPTION = "22222222-2222-4222-8222-222222222222";
 const CONTOSO = {
@@ -23,23 +20,14 @@ const CONTOSO = {
 /** Azure CLI takes ten seconds for its first command. */
 const LIMIT_MS = 120_000;
 
-let bus: PrivateBus, broker: FakeBroker, home: Home, arm: ResourceManager;
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus);
-  arm = startResourceManager();
-});
-beforeEach(async () => {
-  await broker.behave({ accounts: [{ username: "jane@contoso.com" }], replies: {}, tokenLifetimeSeconds: 4000 });
-  home = openHome();
+const stage = useStage({ broker: {} });
+let arm: ResourceManager;
+beforeAll(() => void (arm = startResourceManager()));
+beforeEach(() => {
   arm.subscriptions = [CONTOSO];
   arm.audiences.length = 0;
 });
-afterAll(async () => {
-  await arm.stop();
-  await broker.stop();
-  await bus.stop();
-});
+afterAll(() => arm.stop());
 
 interface ResourceManager {
   readonly url: string;
@@ -84,10 +72,8 @@ function claimsOf(token: string): any {
 
 /** Runs lines for `bash` in `latchkey serve -- bash`, where `az` is the real one, in the cloud of the test's. */
 async function inServedShell(script: string, served: readonly string[] = ["--resource", "azure"]): Promise<Run> {
-  const authority = join(home.path, "authority.pem");
+  const folder = mkdtempSync(join(stage.folder, "azure-")), authority = join(folder, "authority.pem");
   writeFileSync(authority, arm.authority);
-  const folder = join(home.path, "azure");
-  mkdirSync(folder);
   writeFileSync(
     join(folder, "clouds.config"),
     `[fake]
@@ -100,35 +86,14 @@ endpoint_microsoft_graph_resource_id = https://graph.microsoft.com/
   );
   writeFileSync(join(folder, "config"), "[cloud]\nname = fake\n");
   const az = `az() { ${AZURE_CLI.map((word) => `'${word}'`).join(" ")} "$@"; }\n`;
-  const latchkey = [findTool("bun"), "--conditions", "latchkey-source", "bin/latchkey.ts"];
-  const serve = [
-    "serve",
-    "--client-id",
-    "azure-cli",
-    ...served,
-    "--",
-    "bash",
-    "-c",
-    `${az}${script}`,
-  ];
-  const child = Bun.spawn([...latchkey, ...serve], {
-    cwd: fileURLToPath(new URL("../../", import.meta.url)),
-    env: {
-      ...home.env,
-      PATH: process.env.PATH,
-      DBUS_SESSION_BUS_ADDRESS: bus.address,
-      AZURE_CONFIG_DIR: folder,
-      AZURE_CORE_COLLECT_TELEMETRY: "0",
-      REQUESTS_CA_BUNDLE: authority,
-    },
-    stdio: ["ignore", "pipe", "pipe"],
+  const serve = ["serve", "--client-id", "azure-cli", ...served, "--", "bash", "-c", `${az}${script}`];
+  return await runProgram([...LATCHKEY_ON_BUN, ...serve], {
+    PATH: process.env.PATH!,
+    DBUS_SESSION_BUS_ADDRESS: stage.bus.address,
+    AZURE_CONFIG_DIR: folder,
+    AZURE_CORE_COLLECT_TELEMETRY: "0",
+    REQUESTS_CA_BUNDLE: authority,
   });
-  const [code, stdout, stderr] = await Promise.all([
-    child.exited,
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ]);
-  return { code, stdout, stderr };
 }
 
 describe("the real Azure CLI under latchkey serve --resource azure", () => {
@@ -176,8 +141,7 @@ describe("the real Azure CLI under latchkey serve --resource azure", () => {
     const other = await inServedShell("az login --identity", ["--resource", "https://vault.azure.net"]);
     expect(other.code).toBe(1);
     expect(other.stderr).toContain("--resource https://management.core.windows.net/");
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
-    home = openHome();
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     const signedOut = await inServedShell("az login --identity");
     expect(signedOut.code).toBe(1);
     expect(signedOut.stderr).toContain("interaction_required");

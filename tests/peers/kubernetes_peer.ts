@@ -4,17 +4,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { putLatchkeyInPath } from "../bin/latchkey_in_path.ts";
-import { type Home, openHome } from "../fixture.ts";
+import { CLIENT_ID, JOE, useStage } from "../fixture.ts";
 import { makeCertificateAuthority } from "../fakes/certificates.ts";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
 import { LATCHKEY_ON_BUN } from "../bin/tested_latchkey.ts";
-import { goClient } from "./go_client.ts";
-import { javaClient } from "./java_client.ts";
+import { goClient, javaClient } from "./clients.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555", SERVER_ID = "6dae42f8-4368-4678-94ff-3960e28e3630";
+const SERVER_ID = "6dae42f8-4368-4678-94ff-3960e28e3630";
 const VERSION = JSON.stringify({
   ...{ major: "1", minor: "36", gitVersion: "v1.36.0", gitCommit: "0", gitTreeState: "clean" },
   ...{ buildDate: "2026-04-22T00:00:00Z", goVersion: "go1.25.0", compiler: "gc", platform: "linux/amd64" },
@@ -22,30 +19,21 @@ const VERSION = JSON.stringify({
 /** Java takes its time to start, and more on a busy machine. */
 const JAVA_LIMIT_MS = 90_000;
 
-let bus: PrivateBus, broker: FakeBroker, cluster: Cluster, home: Home;
+const stage = useStage({ broker: {} });
+let cluster: Cluster;
 let path: Readonly<Record<string, string>>;
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
+beforeAll(() => {
   cluster = startCluster();
-  home = openHome();
-  path = putLatchkeyInPath(home, [
+  path = putLatchkeyInPath(stage.home, [
     LEAST_PERMISSIONS[0]!,
     "--allow-env=DBUS_SESSION_BUS_ADDRESS,XDG_RUNTIME_DIR,KUBERNETES_EXEC_INFO,LATCHKEY_CLIENT_ID",
   ]);
 });
-beforeEach(async () => {
-  await broker.behave({ replies: {}, tokenLifetimeSeconds: 4000, accounts: [{ username: "jane@contoso.com" }] });
-  await broker.forgetCalls();
+beforeEach(() => {
   cluster.refused.clear();
   cluster.seen.length = 0;
 });
-afterAll(async () => {
-  home[Symbol.dispose]();
-  await cluster.stop();
-  await broker.stop();
-  await bus.stop();
-});
+afterAll(() => cluster.stop());
 
 interface Cluster {
   readonly url: string;
@@ -91,7 +79,7 @@ function kubeconfig(version: string, interactiveMode: string): string {
     ...{ interactiveMode, provideClusterInfo: true },
   };
   const server = { server: cluster.url, "certificate-authority-data": btoa(cluster.authority) };
-  const file = join(home.path, `${version}-${interactiveMode}.json`);
+  const file = join(stage.home.path, `${version}-${interactiveMode}.json`);
   const document = {
     ...{ apiVersion: "v1", kind: "Config", "current-context": "contoso" },
     clusters: [{ name: "contoso", cluster: server }],
@@ -109,7 +97,7 @@ async function withClient(
   client: readonly string[] = [goClient("kubernetes")],
 ): Promise<string> {
   const child = Bun.spawn([...client, config], {
-    env: { ...path, DBUS_SESSION_BUS_ADDRESS: bus.address },
+    env: { ...path, DBUS_SESSION_BUS_ADDRESS: stage.bus.address },
     stdio: ["pipe", "pipe", "pipe"],
   });
   const lines = linesOf(child.stdout), stderr = new Response(child.stderr).text();
@@ -133,7 +121,7 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
   }
 }
 
-const timesAsked = async () => (await broker.calls("acquireTokenSilently")).length;
+const timesAsked = async () => (await stage.broker.calls("acquireTokenSilently")).length;
 
 describe.each(["v1", "v1beta1"])("Kubernetes' client, %s", (version) => {
   test("takes the token, and asks for it once while it is good", async () => {
@@ -151,7 +139,7 @@ describe.each(["v1", "v1beta1"])("Kubernetes' client, %s", (version) => {
       expect(await request()).toBe("401 Unauthorized");
       expect(await timesAsked()).toBe(2);
       // The device's broker has another one.
-      await broker.behave({ accounts: [{ username: "joe@contoso.com" }] });
+      await stage.behave({ accounts: [JOE], defaultAccount: JOE.username });
       expect(await request()).toBe("401 Unauthorized");
       expect(await request()).toBe(`200 ${VERSION}`);
     });
@@ -159,7 +147,8 @@ describe.each(["v1", "v1beta1"])("Kubernetes' client, %s", (version) => {
   });
 
   test("asks again when the token ends", async () => {
-    await broker.behave({ tokenLifetimeSeconds: 0, accounts: [{ username: `jane-${version}@contoso.com` }] });
+    const username = `jane-${version}@contoso.com`;
+    await stage.behave({ tokenLifetimeSeconds: 0, accounts: [{ username }], defaultAccount: username });
     await withClient(kubeconfig(version, "Never"), async (request) => {
       expect([await request(), await request()]).toEqual([`200 ${VERSION}`, `200 ${VERSION}`]);
     });
@@ -167,7 +156,7 @@ describe.each(["v1", "v1beta1"])("Kubernetes' client, %s", (version) => {
   });
 
   test("passes on what to type when a person is needed", async () => {
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     const stderr = await withClient(kubeconfig(version, "Never"), async (request) => {
       expect(await request()).toContain("failed with exit code 3");
     });
@@ -189,7 +178,7 @@ describe.each(["official", "fabric8"])("Kubernetes' %s client for Java, v1beta1"
   }, JAVA_LIMIT_MS);
 
   test("has no token where a person is needed", async () => {
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     await withClient(kubeconfig("v1beta1", "Never"), async (request) => {
       expect(await request()).not.toContain("v1.36.0");
     }, client());
@@ -198,7 +187,7 @@ describe.each(["official", "fabric8"])("Kubernetes' %s client for Java, v1beta1"
 });
 
 describe("what latchkey kube --install wrote", () => {
-  const env = () => ({ ...path, DBUS_SESSION_BUS_ADDRESS: bus.address });
+  const env = () => ({ ...path, DBUS_SESSION_BUS_ADDRESS: stage.bus.address });
   let config: string;
   beforeEach(async () => {
     config = kubeconfig("v1", "IfAvailable");
@@ -209,7 +198,7 @@ describe("what latchkey kube --install wrote", () => {
 
   test("is run by Kubernetes' client", async () => {
     await withClient(config, async (request) => expect(await request()).toBe(`200 ${VERSION}`));
-    expect((await broker.calls("acquireTokenSilently"))[0]!.request.authParameters).toMatchObject({
+    expect((await stage.broker.calls("acquireTokenSilently"))[0]!.request.authParameters).toMatchObject({
       clientId: CLIENT_ID,
     });
   });

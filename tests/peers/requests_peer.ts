@@ -5,8 +5,7 @@ import { parseAuthority } from "../../lib/authority.ts";
 import { cancelRequest, interactiveRequest } from "../../lib/broker/wire.ts";
 import { runLatchkey } from "../bin/run_latchkey.ts";
 import { type Behaviour, BROKER_INTERFACE, BROKER_NAME, BROKER_PATH, type Call } from "../fakes/behaviour.ts";
-import { checkEnvelope, checkRequest } from "../fakes/request_rules.ts";
-import { differencesOf } from "./differences_of.ts";
+import { checkEnvelope, checkRequest, isObject } from "../fakes/request_rules.ts";
 import { CLIENT_ID, type PeerRequest } from "./start_msalruntime.ts";
 import { type Pair, startPair } from "./start_pair.ts";
 
@@ -231,4 +230,14 @@ async function cancel({ bus }: Pair, correlationId: string): Promise<void> {
 function checkByRules({ member, protocolVersion, correlationId, request }: Call): void {
   checkEnvelope(protocolVersion!, correlationId!, JSON.stringify(request));
   checkRequest(member, request, "microsoft-3.0.1");
+}
+
+/** Returns where two JSON values differ, by paths such as `account.name`; a path ends where one of the two has no object. */
+function differencesOf(one: unknown, other: unknown, path = ""): Readonly<Record<string, readonly [unknown, unknown]>> {
+  if (!isObject(one) || !isObject(other)) {
+    return JSON.stringify(one) === JSON.stringify(other) ? {} : { [path]: [one, other] };
+  }
+  const keys = new Set([...Object.keys(one), ...Object.keys(other)]);
+  const below = [...keys].map((key) => differencesOf(one[key], other[key], path ? `${path}.${key}` : key));
+  return Object.assign({}, ...below);
 }

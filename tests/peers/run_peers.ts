@@ -6,17 +6,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BUN, MSALRUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { batchOf, TestRun } from "../tools/test_run.ts";
-import { installAzureCli } from "./azure_cli_program.ts";
-import { buildGoClient } from "./go_client.ts";
-import { buildJavaClient } from "./java_client.ts";
+import { buildGoClient, buildJavaClient, installAzureCli, installPackages } from "./clients.ts";
 import { LIMITS } from "./limits_of_msalruntime.ts";
 
 /** Those that are called by a program in Go, by the folders of its sources. */
 const GO_PEERS: Readonly<Record<string, readonly string[]>> = {
-  "tests/peers/azure_cli_peer.ts": ["azure_cli"],
+  "tests/peers/az_shim_peer.ts": ["azure_cli", "terraform"],
   // Distributions have no package of kubectl, and to build it takes some minutes.
   "tests/peers/kubernetes_peer.ts": ["kubernetes", ...(Bun.which("kubectl") ? [] : ["kubectl"])],
-  "tests/peers/terraform_peer.ts": ["terraform"],
 };
 /** Those that a program in Java calls as well, by the folder of its sources. */
 const JAVA_PEERS: Readonly<Record<string, string>> = { "tests/peers/kubernetes_peer.ts": "kubernetes_java" };
@@ -57,26 +54,4 @@ run.end();
 /** A suite that knows of limits is one of those that every way to a broker passes. */
 function isOfBrokers(file: string): boolean {
   return readFileSync(join(root, file), "utf8").includes("limitedTest(");
-}
-
-/** Installs the versions that are locked, unless they are there. */
-function installPackages(name: string, witness: string): void {
-  const folder = fileURLToPath(new URL(`${name}/`, import.meta.url));
-  const { [witness]: wanted } = readJson(join(folder, "package.json"))!.dependencies;
-  if (readJson(join(folder, "node_modules", witness, "package.json"))?.version === wanted) return;
-  process.stderr.write(`Setting up: npm ci --ignore-scripts, in tests/peers/${name}\n`);
-  const { success } = Bun.spawnSync(["npm", "ci", "--ignore-scripts"], {
-    cwd: folder,
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  if (!success) process.exit(1);
-}
-
-// deno-lint-ignore no-explicit-any -- a package.json
-function readJson(file: string): any {
-  try {
-    return JSON.parse(readFileSync(file, "utf8"));
-  } catch {
-    return undefined;
-  }
 }
