@@ -109,7 +109,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: "its value has Unix' colon between two folders",
   },
   {
-    suites: ["lib/cache/plaintext_store_fuzz_test.ts"],
+    suites: ["lib/cache/file_store_fuzz_test.ts"],
     why: "it writes a file thousands of times, for which Wine takes minutes",
     isWineOnly: true,
   },
