@@ -11,7 +11,7 @@ import { denoNamespace, mayReadEnvironment, operatingSystem, quoteCommand } from
 import { type CommandLine, isAtMicrosoft, unknown, UsageError } from "./command_line.ts";
 import { BROKER, VERBOSE, WELL_KNOWN_CLIENTS } from "./options.ts";
 import { say, sayLine } from "./output.ts";
-import type { TokenStore, TokenStoreOptions } from "./token_cache.ts";
+import type { Notice, NoticePrinter, TokenStore, TokenStoreOptions } from "./token_cache.ts";
 
 export function wellKnownName(clientId: string): string | undefined {
   return Object.entries(WELL_KNOWN_CLIENTS).find(([, id]) => id === clientId.toLowerCase())?.[0];
@@ -121,4 +121,34 @@ export function logger(verbosity: number, { warns = false }: { readonly warns?: 
     if (verbosity === 0 || (level === "debug" && verbosity < 2)) return;
     sayLine(`${new Date().toISOString()} ${level} ${message}`);
   };
+}
+
+/** Notices that wait until a call ends. */
+export class HeldNotices {
+  readonly #held: Notice[] = [];
+  #printer: NoticePrinter | undefined;
+
+  /** Keeps a notice until {@linkcode during} ends. */
+  readonly hold = (notice: Notice): void => void this.#held.push(notice);
+
+  /** Runs what may fail, then prints the notices held, except those that repeat its failure. */
+  async during<T>(work: () => Promise<T>): Promise<T> {
+    let failure: unknown;
+    try {
+      return await work();
+    } catch (error) {
+      failure = error;
+      throw error;
+    } finally {
+      if (this.#held.length > 0) await this.#print(failure);
+    }
+  }
+
+  async #print(failure: unknown): Promise<void> {
+    this.#printer ??= new (await import("./token_cache.ts")).NoticePrinter();
+    const reason = failure instanceof Error ? failure.message : undefined;
+    // A second read fails with another error that has the same message.
+    const news = this.#held.splice(0).filter(({ error }) => !error || error.message !== reason);
+    for (const notice of news) this.#printer.tell(notice);
+  }
 }

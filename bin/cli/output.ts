@@ -7,7 +7,6 @@
 import { oldestWait } from "../../lib/async.ts";
 import { isDeviceFull, isTerminal, readLineOrEnd, write } from "../../lib/runtime/terminal.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
-import { messageOf } from "./failures.ts";
 
 /**
  * Prints a result to stdout, as it is.
@@ -98,47 +97,6 @@ export function jsonForTerminal(value: unknown, { indent }: { readonly indent?: 
     invisible(),
     (character) => character === "\n" ? character : character.split("").map(escape).join(""),
   );
-}
-
-/** Something that the user should know of the token cache. */
-export interface Notice {
-  readonly what: string;
-  /** The failure that is the reason. */
-  readonly error?: LatchkeyError | undefined;
-}
-
-/** Prints notices: each once, with its reason unless another one had the same. */
-export class Notices {
-  readonly #told = new Set<string>();
-  readonly #held: Notice[] = [];
-
-  /** Prints a notice now. */
-  readonly tell = ({ what, error }: Notice): void => {
-    if (this.#told.has(what)) return;
-    say(error && !this.#told.has(error.message) ? `${what}: ${messageOf(error)}` : what);
-    this.#told.add(what);
-    if (error) this.#told.add(error.message);
-  };
-
-  /** Keeps a notice until {@linkcode during} ends. */
-  readonly hold = (notice: Notice): void => void this.#held.push(notice);
-
-  /** Runs what may fail, then prints the notices held, except those that repeat its failure. */
-  async during<T>(work: () => Promise<T>): Promise<T> {
-    let failure: unknown;
-    try {
-      return await work();
-    } catch (error) {
-      failure = error;
-      throw error;
-    } finally {
-      const reason = failure instanceof Error ? failure.message : undefined;
-      // A second read fails with another error that has the same message.
-      for (const notice of this.#held.splice(0)) {
-        if (!notice.error || notice.error.message !== reason) this.tell(notice);
-      }
-    }
-  }
 }
 
 /** Asks the user a question. Returns true for `y` and `yes` only. */

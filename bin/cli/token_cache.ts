@@ -14,7 +14,7 @@ import { LatchkeyError, type Logger } from "../../lib/errors.ts";
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { STORE } from "./options.ts";
 import { messageOf } from "./failures.ts";
-import { type Notice, Notices, say } from "./output.ts";
+import { say } from "./output.ts";
 
 export type TokenPlace =
   | { readonly kind: "file"; readonly folder: string }
@@ -87,6 +87,26 @@ function permitted(folder: string): string {
   });
 }
 
+/** Something that the user should know of the token cache. */
+export interface Notice {
+  readonly what: string;
+  /** The failure that is the reason. */
+  readonly error?: LatchkeyError | undefined;
+}
+
+/** Prints notices: each once, with its reason unless another one had the same. */
+export class NoticePrinter {
+  readonly #told = new Set<string>();
+
+  /** Prints a notice. */
+  readonly tell = ({ what, error }: Notice): void => {
+    if (this.#told.has(what)) return;
+    say(error && !this.#told.has(error.message) ? `${what}: ${messageOf(error)}` : what);
+    this.#told.add(what);
+    if (error) this.#told.add(error.message);
+  };
+}
+
 /** Options of {@linkcode openTokenStore}. */
 export interface TokenStoreOptions {
   /** `true`: the keyring may prompt to be unlocked. @default true if stdin and stderr are terminals */
@@ -129,7 +149,7 @@ export function openTokenStore(
     : plaintextStore(place.path, { logger });
   // A user who names a place must learn of its problem first.
   const hasSpare = !hold && !needsCache && place.kind === "file" && line.get(STORE) === "auto";
-  return new ReportingStore(place, store, { needsCache, hasSpare, tell: hold ?? new Notices().tell });
+  return new ReportingStore(place, store, { needsCache, hasSpare, tell: hold ?? new NoticePrinter().tell });
 }
 
 const CANNOT_READ = "The token cache cannot be read";

@@ -10,10 +10,10 @@ import type { AcquireTokenRequest } from "../../lib/request.ts";
 import { readEnvironment } from "../../lib/runtime/host.ts";
 import { canAsk } from "../../lib/runtime/terminal.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
-import { makeApplication } from "./application.ts";
+import { HeldNotices, makeApplication } from "./application.ts";
 import type { CommandLine } from "./command_line.ts";
 import { INTERACTIVE } from "./options.ts";
-import { Notices, say } from "./output.ts";
+import { say } from "./output.ts";
 import type { Prompter } from "./sign_in.ts";
 
 /** The prompts that a command allows. */
@@ -51,7 +51,7 @@ export type TokenAsk = Omit<AcquireTokenRequest, "agentSession">;
 export async function openTokens(line: CommandLine, options: TokensOptions): Promise<TokenSource> {
   const { interactive, signal, isService = false } = options;
   const prompter = interactive === "never" ? undefined : (await import("./sign_in.ts")).prompterFor(line);
-  const notices = new Notices();
+  const notices = new HeldNotices();
   // If nobody can be prompted, a cache that cannot be read is the reason of the failure.
   const hold = prompter || isService ? undefined : notices.hold;
   const mayPrompt = prompter !== undefined;
@@ -63,7 +63,7 @@ export async function openTokens(line: CommandLine, options: TokensOptions): Pro
 interface SourceParts extends TokensOptions {
   readonly app: PublicClientApplication;
   readonly prompter: Prompter | undefined;
-  readonly notices: Notices;
+  readonly notices: HeldNotices;
 }
 
 /** The tokens of a command. */

@@ -8,12 +8,12 @@ import type { CacheCall } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { isNamed } from "../../lib/sources/account_choice.ts";
 import { whyNoAccount } from "../cli/accounts.ts";
-import { makeApplication } from "../cli/application.ts";
+import { HeldNotices, makeApplication } from "../cli/application.ts";
 import type { Command, CommandLine } from "../cli/command_line.ts";
 import { loginCommand } from "../cli/failures.ts";
 import { accountJson, accountLine, TEXT_FORMAT } from "../cli/formats.ts";
 import { ACCOUNT, APP, TIMEOUT, VERBOSE } from "../cli/options.ts";
-import { Notices, print, printJson, say } from "../cli/output.ts";
+import { print, printJson, say } from "../cli/output.ts";
 
 export const command: Command = {
   name: "accounts",
@@ -43,7 +43,7 @@ export const command: Command = {
 const EXIT_NOT_SIGNED_IN = 3;
 
 async function listAccounts(line: CommandLine, signal: AbortSignal | undefined): Promise<number | void> {
-  const notices = new Notices();
+  const notices = new HeldNotices();
   const app = await makeApplication(line, { hold: notices.hold, signal });
   const nameOrId = line.text("account");
   const { correlationId } = line;

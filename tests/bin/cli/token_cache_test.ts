@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Notice, Notices } from "../../../bin/cli/output.ts";
-import { ReportingStore } from "../../../bin/cli/token_cache.ts";
+import { HeldNotices } from "../../../bin/cli/application.ts";
+import { type Notice, NoticePrinter, ReportingStore } from "../../../bin/cli/token_cache.ts";
 import { replaceProgramIo } from "../../../lib/runtime/host.ts";
 import { type CacheStore, LatchkeyError, memoryStore } from "../../../mod.ts";
 import { CLIENT_ID, openHome, useStage } from "../../fixture.ts";
@@ -121,9 +121,9 @@ describe("ReportingStore", () => {
   });
 });
 
-describe("Notices", () => {
+describe("NoticePrinter and HeldNotices", () => {
   /** Returns what `work` writes to standard error. */
-  async function errorsOf(work: (notices: Notices) => unknown): Promise<string> {
+  async function errorsOf(work: () => unknown): Promise<string> {
     let written = "";
     using _ = replaceProgramIo({
       environment: {},
@@ -132,28 +132,27 @@ describe("Notices", () => {
       write: (_stream, bytes) => written += new TextDecoder().decode(bytes),
       onSignals: () => ({ [Symbol.dispose]() {} }),
     });
-    await work(new Notices());
+    await work();
     return written;
   }
 
-  test("prints a notice once, and a reason once", async () => {
+  test("tell() prints a notice once, and a reason once", async () => {
     const error = failed("The key is lost");
-    const written = await errorsOf((
-      { tell },
-    ) => [tell({ what: READ, error }), tell({ what: READ, error }), tell({ what: WRITTEN, error })]);
+    const { tell } = new NoticePrinter();
+    const written = await errorsOf(() => [READ, READ, WRITTEN].forEach((what) => tell({ what, error })));
     expect(written).toBe(`latchkey: ${READ}: The key is lost\nlatchkey: ${WRITTEN}\n`);
   });
 
   test("during() returns or throws as the work does, and prints what was held unless it repeats the failure", async () => {
     const error = failed("The key is lost");
-    const hold = (notices: Notices) => notices.hold({ what: READ, error });
-    const returned = await errorsOf(async (notices) => {
-      hold(notices);
+    const notices = new HeldNotices();
+    const returned = await errorsOf(async () => {
+      notices.hold({ what: READ, error });
       expect(await notices.during(() => Promise.resolve(1))).toBe(1);
     });
     expect(returned).toBe(`latchkey: ${READ}: The key is lost\n`);
-    const thrown = await errorsOf(async (notices) => {
-      hold(notices);
+    const thrown = await errorsOf(async () => {
+      notices.hold({ what: WRITTEN, error });
       await expect(notices.during(() => Promise.reject(failed("The key is lost")))).rejects.toThrow("The key is lost");
     });
     expect(thrown).toBe("");
