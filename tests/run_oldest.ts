@@ -7,7 +7,7 @@ import { batchOf, TestRun } from "./tools/test_run.ts";
 
 /** Sign-ins, tokens and servers; each suite starts more than one runtime. */
 const SUITES = [
-  "tests/bin/kept_sign_in_test.ts",
+  "tests/bin/cli/token_cache_test.ts",
   "tests/bin/latchkey_test.ts",
   "tests/bin/commands/token_test.ts",
   "tests/bin/commands/login_test.ts",

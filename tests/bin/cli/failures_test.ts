@@ -1,9 +1,19 @@
 // Remedies as commands: what to type after a failure.
-import { expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readCommandLine } from "../../../bin/cli/command_line.ts";
 import {
@@ -23,8 +33,11 @@ import { remedyFor } from "../../../lib/aadsts.ts";
 import type { Remedy } from "../../../lib/hints.ts";
 import { quoteCommand } from "../../../lib/runtime/host.ts";
 import { LatchkeyError, PublicClientApplication } from "../../../mod.ts";
-import { commitableFiles } from "../../tools/commitable_files.ts";
 import { REMEDIES } from "../../fakes/remedies.ts";
+import { CLIENT_ID, useStage } from "../../fixture.ts";
+import { RUNTIME_PATHS } from "../../runtimes/runtime_paths.ts";
+import { commitableFiles } from "../../tools/commitable_files.ts";
+import { runLatchkey, runProgram } from "../run_latchkey.ts";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 
@@ -205,7 +218,6 @@ test("signInCommands() repeats the profile that a sign-in stores, and no other c
   );
 });
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const SCOPES = ["User.Read"];
 const MISSING = new LatchkeyError("interaction_required", "The server refused: AADSTS65001", {
   ...{ errorCodes: [65001], correlationId: "id", claims: "{}", remedy: { kind: "consent" } },
@@ -232,4 +244,107 @@ test("withConsentUrl() leaves the error as it is where there is no address, or c
   expect(await withConsentUrl(MISSING, makeApp("https://contoso.ciamlogin.com"), { scopes: [] })).toBe(MISSING);
   const other = new LatchkeyError("refused", "no"), bug = new TypeError("bug");
   for (const error of [other, bug]) expect(await withConsentUrl(error, app, { scopes: SCOPES })).toBe(error);
+});
+
+// How the command line tells of what is no request's failure: to people, and with --format json to programs.
+
+const TIMEOUT_MS = 60_000;
+const TOKEN = "token --client-id azure-cli --scope a --broker never --interactive never";
+
+describe("latchkey --format json", () => {
+  test.each([
+    [`${TOKEN} --format json --scop b`, "There is no option --scop; did you mean --scope?"],
+    [`${TOKEN} --format=json --broker maybe`, '--broker takes auto, require, never, not "maybe"'],
+    [`${TOKEN} --format json --claims x`, "claims must be a JSON object"],
+    [`${TOKEN} --format json --tenant ../x`, "neither an id nor a domain"],
+    ["token --format json --scope a", "--client-id is missing"],
+  ])("%s is wrong usage, in JSON as well", async (line, says) => {
+    const { code, stdout, stderr } = await runLatchkey(line.split(" "));
+    expect(code).toBe(2);
+    expect(stderr).toContain(says);
+    expect(JSON.parse(stdout)).toEqual({
+      error: "wrong_usage",
+      error_description: expect.stringContaining(says),
+      error_codes: [],
+      hint: "See latchkey token --help",
+    });
+  });
+
+  test("is heeded where the environment says it, by commands that have it", async () => {
+    const run = (line: string) =>
+      runLatchkey(line.split(" "), { env: { LATCHKEY_FORMAT: "json" }, permissions: ["--allow-env=LATCHKEY_FORMAT"] });
+    expect(JSON.parse((await run("token --scop a")).stdout).error).toBe("wrong_usage");
+    expect((await run("logout --scop a")).stdout).toBe("");
+  });
+
+  test("says nothing of a command that is wrapped", async () => {
+    const { code, stdout } = await runLatchkey("serve --scop a -- tool --format json".split(" "));
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  });
+});
+
+describe.each(RUNTIME_PATHS)("a fault of the program on $name", ({ program }) => {
+  const stage = useStage();
+  let script: string;
+  beforeAll(() => {
+    script = join(stage.folder, "fault.ts");
+    const latchkey = new URL("../../../bin/latchkey.ts", import.meta.url);
+    writeFileSync(
+      script,
+      `const { main } = await import(${JSON.stringify(latchkey)});
+crypto.randomUUID = () => { throw new TypeError("Cannot read properties of undefined"); };
+process.exit(await main(process.argv.slice(2)));`,
+    );
+  });
+
+  test("is no wrong usage, though it is a TypeError", async () => {
+    const run = (more: string) =>
+      runProgram([...program(), script, ...`${TOKEN} ${more}`.split(" ").filter(Boolean)], {});
+    expect(await run("")).toEqual({
+      ...{ code: 1, stdout: "", stderr: "latchkey: TypeError: Cannot read properties of undefined\n" },
+    });
+    const { code, stdout } = await run("--format json");
+    expect({ code, ...JSON.parse(stdout) }).toEqual({
+      ...{ code: 1, error: "unexpected", error_codes: [] },
+      error_description: "TypeError: Cannot read properties of undefined",
+    });
+  }, TIMEOUT_MS);
+});
+
+/** Returns the paths below the root of a source and of all that it imports early. */
+function earlySources(entry: string): ReadonlySet<string> {
+  const paths = new Set([entry]), transpiler = new Bun.Transpiler({ loader: "ts" });
+  for (const path of paths) { // a Set visits what is added meanwhile
+    for (const { kind, path: other } of transpiler.scanImports(readFileSync(join(root, path), "utf8"))) {
+      if (kind === "import-statement" && other.startsWith(".")) paths.add(join(dirname(path), other));
+    }
+  }
+  return paths;
+}
+
+// The report imported its own code late, which was missing as well: the runtime's error for that was all that was left.
+describe.each(RUNTIME_PATHS)("an incomplete download on $name", ({ program }) => {
+  const stage = useStage();
+  let folder: string;
+  beforeAll(() => {
+    ({ folder } = stage);
+    for (const path of earlySources("bin/latchkey.ts")) {
+      mkdirSync(dirname(join(folder, path)), { recursive: true });
+      cpSync(join(root, path), join(folder, path));
+    }
+    cpSync(join(root, "package.json"), join(folder, "package.json"));
+    symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+  });
+
+  test("is named, in JSON as well", async () => {
+    const command = [...program(), join(folder, "bin/latchkey.ts")];
+    const plain = await runProgram([...command, "token"], {});
+    expect(plain.stderr).toMatch(/^latchkey: .*\btoken\.ts/);
+    expect({ code: plain.code, stdout: plain.stdout }).toEqual({ code: 1, stdout: "" });
+    const { code, stdout, stderr } = await runProgram([...command, "token", "--format", "json"], {});
+    expect(JSON.parse(stdout)).toMatchObject({ error: "unexpected", error_codes: [] });
+    expect(code).toBe(1);
+    expect(stderr).toBe(plain.stderr);
+    expect(await runProgram([...command, "token"], { LATCHKEY_FORMAT: "json" })).toEqual(plain);
+  }, TIMEOUT_MS);
 });

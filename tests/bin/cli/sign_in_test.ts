@@ -4,12 +4,13 @@ import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import jsqr from "jsqr";
-import { redirectPath } from "../../lib/authority.ts";
-import { HOSTILE_TEXT, UNSAFE } from "../fakes/hostile_texts.ts";
-import { denoRun } from "../tools/deno_command.ts";
-import { findTool } from "../tools/find_tool.js";
-import { isRedirectOf, ScriptedBrowser } from "../tools/scripted_browser.ts";
-import { openHome } from "../fixture.ts";
+import { timeText } from "../../../bin/cli/sign_in.ts";
+import { redirectPath } from "../../../lib/authority.ts";
+import { HOSTILE_TEXT, UNSAFE } from "../../fakes/hostile_texts.ts";
+import { openHome } from "../../fixture.ts";
+import { denoRun } from "../../tools/deno_command.ts";
+import { findTool } from "../../tools/find_tool.js";
+import { isRedirectOf, ScriptedBrowser } from "../../tools/scripted_browser.ts";
 import {
   BROWSER_ENVIRONMENT,
   JANE_LINE,
@@ -18,10 +19,10 @@ import {
   SIGN_IN_PERMISSIONS,
   startProviderStage,
   textOf,
-} from "./provider_stage.ts";
-import { runLatchkey } from "./run_latchkey.ts";
-import { startLatchkey, type StartOptions } from "./running_latchkey.ts";
-import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "./tested_latchkey.ts";
+} from "../provider_stage.ts";
+import { runLatchkey } from "../run_latchkey.ts";
+import { startLatchkey, type StartOptions } from "../running_latchkey.ts";
+import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "../tested_latchkey.ts";
 
 const JANE = { login: "jane", password: "x" };
 const BUN = findTool("bun"), ACCOUNT = JANE_LINE, ENVIRONMENT = BROWSER_ENVIRONMENT, PERMISSIONS = SIGN_IN_PERMISSIONS;
@@ -348,3 +349,10 @@ function refusingProvider(description: string): ReturnType<typeof Bun.serve> {
     },
   });
 }
+
+test.each([[300_000, "5:00"], [299_001, "5:00"], [299_000, "4:59"], [60_000, "1:00"], [1, "0:01"], [0, "0:00"], [
+  -5000,
+  "0:00",
+], [3_600_000, "60:00"]])("timeText(%d) is %s", (milliseconds, text) => {
+  expect(timeText(milliseconds)).toBe(text);
+});

@@ -1,16 +1,16 @@
 // What the command line makes of all that a broker, its bus and other processes can do to it.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { EXIT } from "../../bin/cli/failures.ts";
-import type { LatchkeyErrorCode } from "../../mod.ts";
-import { FAILED_STARTS } from "../fakes/failed_starts.ts";
-import { FAILURES, type Method, SECRET } from "../fakes/failures.ts";
-import { expectHarmlessText } from "../fakes/harmless_error.ts";
-import { HOSTILE_TEXT } from "../fakes/hostile_texts.ts";
-import { startPrivateBus } from "../fakes/private_bus.ts";
-import { endStage, play, type Stage, startStage } from "../fakes/stage.ts";
-import { activatableFakeBroker } from "../fakes/start_fake_broker.ts";
-import { CLIENT_ID } from "../fixture.ts";
-import { type Run, runLatchkey } from "./run_latchkey.ts";
+import { EXIT } from "../../../bin/cli/failures.ts";
+import type { LatchkeyErrorCode } from "../../../mod.ts";
+import { FAILED_STARTS } from "../../fakes/failed_starts.ts";
+import { FAILURES, type Method, SECRET } from "../../fakes/failures.ts";
+import { expectHarmlessText } from "../../fakes/harmless_error.ts";
+import { HOSTILE_TEXT } from "../../fakes/hostile_texts.ts";
+import { startPrivateBus } from "../../fakes/private_bus.ts";
+import { endStage, play, type Stage, startStage } from "../../fakes/stage.ts";
+import { activatableFakeBroker } from "../../fakes/start_fake_broker.ts";
+import { CLIENT_ID, openStage } from "../../fixture.ts";
+import { latchkeyOf, type Run, runLatchkey } from "../run_latchkey.ts";
 
 let stage: Stage;
 
@@ -106,75 +106,41 @@ describe("latchkey, when the broker cannot be started", () => {
     },
   );
 
-  // "Nobody is signed in" came first, with exit code 3 and the advice to use the browser; the cause was the last sentence.
-  test(
-    "says so first, where no broker is required and no user can be asked",
-    async () => {
-      const bus = await startPrivateBus();
-      try {
-        await bus.addService("com.microsoft.identity.broker1", ["/bin/false"]);
-        const env = { DBUS_SESSION_BUS_ADDRESS: bus.address };
-        for (const command of ["token --scope User.Read", "accounts", "accounts --format json", "logout", "login"]) {
-          const words = [...command.split(" "), "--client-id", CLIENT_ID];
-          const run = await runLatchkey(words, { env });
-          expect({ command, code: run.code, stderr: run.stderr }).toEqual({
-            ...{ command, code: 5 },
-            stderr: expect.stringMatching(
-              /^error: broker_unavailable\nerror_description: Cannot start the broker: .*\n(.*\n)*hint: Give the bus the display/m,
-            ),
-          });
-        }
-      } finally {
-        await bus.stop();
-      }
-    },
-  );
-
-  test("ends status so, and does not say that nobody is signed in", async () => {
-    const bus = await startPrivateBus();
-    try {
-      await bus.addService("com.microsoft.identity.broker1", ["/bin/false"]);
-      const env = { DBUS_SESSION_BUS_ADDRESS: bus.address };
-      for (const format of ["text", "json"]) {
-        const { code, stderr } = await runLatchkey(["status", "--client-id", CLIENT_ID, "--format", format], { env });
-        expect({ code, stderr }).toEqual({
-          code: 5,
-          stderr: expect.stringMatching(/^error: broker_unavailable\nerror_description: Cannot start the broker: /),
-        });
-        expect(stderr).not.toContain("no user is signed in");
-      }
-    } finally {
-      await bus.stop();
+  // "Nobody is signed in" came first, with exit code 3 and the advice to use the browser; the cause was the last sentence. And az
+  // named latchkey login, without the client id: AzureCliCredential looks for "az login".
+  test("says so first, where no broker is required and no user can be asked", async () => {
+    await using stage = await openStage({ bus: true });
+    await stage.bus.addService("com.microsoft.identity.broker1", ["/bin/false"]);
+    const commandLine = latchkeyOf(stage);
+    const said = (hint: string) =>
+      new RegExp(`^error: broker_unavailable\nerror_description: Cannot start the broker: .*\n(.*\n)*hint: ${hint}`);
+    const display = said("Give the bus the display"),
+      status = /^error: broker_unavailable\n.*: Cannot start the broker: /;
+    for (
+      const [line, exit, pattern] of [
+        ...["token --scope User.Read", "accounts", "accounts --format json", "logout", "login"]
+          .map((line) => [line, 5, display] as const),
+        ...["status", "status --format json"].map((line) => [line, 5, status] as const),
+      ]
+    ) {
+      const { code, stderr } = await commandLine(`${line} --client-id ${CLIENT_ID}`);
+      expect({ line, code, stderr }).toEqual({ line, code: exit, stderr: expect.stringMatching(pattern) });
+      expect(stderr).not.toContain("no user is signed in");
     }
-  });
-
-  // The hint named latchkey login, without the client id; AzureCliCredential looks for "az login".
-  test("has az name az login after the broker's fix", async () => {
-    const bus = await startPrivateBus();
-    try {
-      await bus.addService("com.microsoft.identity.broker1", ["/bin/false"]);
-      const env = { DBUS_SESSION_BUS_ADDRESS: bus.address };
-      const words = ["az", "--client-id", CLIENT_ID, "--", "account", "get-access-token"];
-      const { code, stdout, stderr } = await runLatchkey(words, { env });
-      expect({ code, stdout, stderr }).toEqual({
-        ...{ code: 1, stdout: "" },
-        stderr: expect.stringMatching(
-          /^error: broker_unavailable\n(.*\n)*hint: Give the bus the display.*\. To go on without the broker, sign in\. Please run 'az login' to setup account\.\n$/,
-        ),
-      });
-    } finally {
-      await bus.stop();
-    }
+    const login =
+      "Give the bus the display.*\\. To go on without the broker, sign in\\. Please run 'az login' to setup account\\.\n$";
+    expect(await commandLine(`az --client-id ${CLIENT_ID} -- account get-access-token`)).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(said(login)),
+    });
   });
 
   // An address of a bus is no way on where the broker is on another device.
   test("names latchkey serve first over SSH and in a container, where there is no bus", async () => {
     const words = ["token", "--client-id", CLIENT_ID, "--scope", "User.Read", "--broker", "require"];
-    for (
-      const remote of [{ SSH_CONNECTION: "192.0.2.1 1 192.0.2.2 22" }, { SSH_TTY: "/dev/pts/1" }, {
-        container: "podman",
-      }]
-    ) {
+    const places = [{ SSH_CONNECTION: "192.0.2.1 1 192.0.2.2 22" }, { SSH_TTY: "/dev/pts/1" }, { container: "podman" }];
+    for (const remote of places) {
       const env = { DBUS_SESSION_BUS_ADDRESS: "unix:path=/nowhere/bus", ...remote };
       expect((await runLatchkey(words, { env })).stderr).toMatch(
         /^hint: Get tokens from the device that has the broker: /m,

@@ -2,13 +2,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileStore } from "../../mod.ts";
-import { addPrivateKeyring } from "../fakes/private_keyring.ts";
-import { startPrivateBus } from "../fakes/private_bus.ts";
-import { READ_ONLY_DISK } from "../tools/worn_disk.ts";
-import { type Home, openHome } from "../fixture.ts";
-import { errorOf, JANE_LINE, type ProviderStage, sourceOf, startProviderStage } from "./provider_stage.ts";
-import { LATCHKEY_ON_BUN } from "./tested_latchkey.ts";
+import { fileStore } from "../../../mod.ts";
+import { type Home, openHome, openStage } from "../../fixture.ts";
+import { READ_ONLY_DISK } from "../../tools/worn_disk.ts";
+import { errorOf, JANE_LINE, type ProviderStage, sourceOf, startProviderStage } from "../provider_stage.ts";
+import { LATCHKEY_ON_BUN } from "../tested_latchkey.ts";
 
 let provider: ProviderStage;
 beforeAll(async () => {
@@ -232,19 +230,14 @@ test("latchkey renews nothing that a --cache-file cannot keep, and says what is 
 });
 
 test("latchkey login says that the keyring asks, and where the key goes when nobody answers", async () => {
-  const bus = await startPrivateBus();
-  try {
-    await addPrivateKeyring(bus, "locked");
-    using home = openHome();
-    const { code, stderr } = await provider.login({ home, env: { DBUS_SESSION_BUS_ADDRESS: bus.address } });
-    expect(code).toBe(0);
-    expect(stderr).toMatch(/^latchkey: The keyring asks to be unlocked, in a window of its own$/m);
-    expect(stderr).toMatch(
-      /^latchkey: The key of the token cache goes into .*key\.json: .* move .* away, and sign in/m,
-    );
-  } finally {
-    await bus.stop();
-  }
+  await using stage = await openStage({ keyring: "locked" });
+  const env = { DBUS_SESSION_BUS_ADDRESS: stage.bus.address };
+  const { code, stderr } = await provider.login({ home: stage.home, env });
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/^latchkey: The keyring asks to be unlocked, in a window of its own$/m);
+  expect(stderr).toMatch(
+    /^latchkey: The key of the token cache goes into .*key\.json: .* move .* away, and sign in/m,
+  );
 });
 
 describe("latchkey login --profile where the profile cannot be written", () => {
