@@ -1,5 +1,5 @@
 /** Requests to a managed-identity endpoint, as a program makes them. */
-import { request } from "node:http";
+import { request, type RequestOptions } from "node:http";
 
 /** Where an endpoint is, and what it wants to know. */
 export type Place = { readonly socketPath: string } | { readonly port: number; readonly secret: string };
@@ -27,9 +27,24 @@ export function startAsking(
   parameters: Readonly<Record<string, string>> = {},
 ): { readonly answer: Promise<Answer>; readonly leave: () => void } {
   const query = new URLSearchParams({ resource, "api-version": "2019-08-01", ...parameters });
-  const secret = "secret" in place ? { "x-identity-header": place.secret } : {};
+  const headers = "secret" in place ? { "x-identity-header": place.secret } : {};
+  return send(place, { path: `/msi/token?${query}`, headers });
+}
+
+/** Asks as azd does (azure-dev, remote_credential.go). */
+export async function askAsAzd(place: Place, scopes: readonly string[], tenantId?: string): Promise<Answer> {
+  const content = JSON.stringify({ scopes, tenantId });
+  const headers = {
+    authorization: `Bearer ${"secret" in place ? place.secret : "any"}`,
+    "content-type": "application/json",
+    "content-length": `${content.length}`,
+  };
+  return await send(place, { path: "/token?api-version=2023-07-12-preview", method: "POST", headers }, content).answer;
+}
+
+function send(place: Place, options: RequestOptions, content?: string): ReturnType<typeof startAsking> {
   const host = "port" in place ? "127.0.0.1" : undefined;
-  const asked = request({ ...place, host, path: `/msi/token?${query}`, headers: secret, agent: false });
+  const asked = request({ ...place, ...options, host, agent: false });
   const answer = new Promise<Answer>((resolve, reject) => {
     asked.once("error", reject);
     asked.once("response", (response) => {
@@ -38,30 +53,7 @@ export function startAsking(
       response.on("data", (chunk) => text += chunk);
       response.once("end", () => resolve({ status: response.statusCode!, body: JSON.parse(text) }));
     });
-    asked.end();
-  });
-  return { answer, leave: () => void asked.destroy() };
-}
-
-/** Asks as azd does (azure-dev, remote_credential.go). */
-export async function askAsAzd(place: Place, scopes: readonly string[], tenantId?: string): Promise<Answer> {
-  const content = JSON.stringify({ scopes, tenantId });
-  const key = "secret" in place ? place.secret : "any";
-  const headers = {
-    authorization: `Bearer ${key}`,
-    "content-type": "application/json",
-    "content-length": `${content.length}`,
-  };
-  const host = "port" in place ? "127.0.0.1" : undefined;
-  const path = "/token?api-version=2023-07-12-preview";
-  return await new Promise((resolve, reject) => {
-    const asked = request({ ...place, host, path, method: "POST", headers, agent: false }, (response) => {
-      let text = "";
-      response.setEncoding("utf8");
-      response.on("data", (chunk) => text += chunk);
-      response.once("end", () => resolve({ status: response.statusCode!, body: JSON.parse(text) }));
-    });
-    asked.once("error", reject);
     asked.end(content);
   });
+  return { answer, leave: () => void asked.destroy() };
 }

@@ -1,12 +1,10 @@
 // No secret that a broker or a provider gave out, or was given, stands on standard error, however much is to be said there,
 // and none in a file but where it was asked for by name.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Reply } from "../fakes/behaviour.ts";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
-import { CLIENT_ID, type Home, openHome } from "../fixture.ts";
+import { CLIENT_ID, type Home, openHome, useStage } from "../fixture.ts";
 import { startProviderStage } from "./provider_stage.ts";
 import { runLatchkey } from "./run_latchkey.ts";
 
@@ -28,17 +26,7 @@ const REFUSAL: Reply = {
   }),
 };
 
-let bus: PrivateBus;
-let broker: FakeBroker;
-
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus);
-});
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-});
+const stage = useStage({ broker: {} });
 
 /** What is secret in a value of JSON: texts of those keys, the parts of a JWT, and the claims in it. */
 function secretsIn(value: unknown): string[] {
@@ -78,13 +66,13 @@ test.each<[string, Record<string, Reply>]>([
   ["sign --url https://api.contoso.com/", {}],
   ["logout --from-broker", {}],
 ])("latchkey %s -vv tells no secret", async (command, replies) => {
-  await broker.behave({ replies });
+  await stage.behave({ replies });
   const words = command.split(" ").map((word) => word.replace("\u00a0", " "));
-  const env = { DBUS_SESSION_BUS_ADDRESS: bus.address };
+  const env = { DBUS_SESSION_BUS_ADDRESS: stage.bus.address };
   const { stderr } = await runLatchkey([...words, "--client-id", CLIENT_ID, "-vv"], { env });
   expect(stderr).toMatch(/ debug \w+ was answered /);
 
-  const secrets = [await broker.replies(), await broker.calls()].flatMap(secretsIn);
+  const secrets = [await stage.broker.replies(), await stage.broker.calls()].flatMap(secretsIn);
   expect(secrets).not.toEqual([]);
   // The hint of a challenge is the sign-in that answers it, which has the challenge's claims.
   const lines = stderr.split("\n"), hint = lines.filter((line) => line.startsWith("hint: ")).join();

@@ -1,36 +1,22 @@
 // Tokens where people at a shell put them: curl, psql, eval, files of variables, with those programs.
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { shellWord } from "../../lib/runtime/host.ts";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { type Postgres, startPostgres } from "../tools/start_postgres.ts";
 import { putLatchkeyInPath } from "./latchkey_in_path.ts";
-import { type Home, openHome } from "../fixture.ts";
+import { CLIENT_ID, useStage } from "../fixture.ts";
 import { type Run, runProgram } from "./run_latchkey.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
-let bus: PrivateBus, broker: FakeBroker, home: Home, path: Readonly<Record<string, string>>;
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
-  home = openHome();
-  path = putLatchkeyInPath(home);
-});
-afterAll(async () => {
-  home[Symbol.dispose]();
-  await broker.stop();
-  await bus.stop();
+const stage = useStage({ broker: {} });
+let path: Readonly<Record<string, string>>;
+beforeAll(() => {
+  path = putLatchkeyInPath(stage.home);
 });
 
 /** Runs what a person types, with `latchkey` in the path. */
 const shell = (script: string, env: Readonly<Record<string, string>> = {}): Promise<Run> =>
-  runProgram(["sh", "-c", script], {
-    ...path,
-    DBUS_SESSION_BUS_ADDRESS: bus.address,
-    ...env,
-  });
+  runProgram(["sh", "-c", script], { ...path, DBUS_SESSION_BUS_ADDRESS: stage.bus.address, ...env });
 const TOKEN = `latchkey token --client-id ${CLIENT_ID}`;
 
 test("curl takes --format header from standard input, and the token stands in no command line", async () => {

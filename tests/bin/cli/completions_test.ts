@@ -27,14 +27,7 @@ const ODD: readonly CommandSyntax[] = [{
     { name: "loud", alias: "l", kind: "count", summary: "Say more" },
   ],
   examples: [],
-}, {
-  name: "pick",
-  summary: "Pick",
-  usage: "pick FILE",
-  operands: 2,
-  options: [],
-  examples: [],
-}];
+}, { name: "pick", summary: "Pick", usage: "pick FILE", operands: 2, options: [], examples: [] }];
 const OF_FILE: CommandSyntax = {
   name: "CONFIG.json",
   summary: "A file",

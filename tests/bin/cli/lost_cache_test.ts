@@ -124,10 +124,7 @@ describe("latchkey logout", () => {
     const aside = join(home.state, "tokens.encrypted.damaged-20261125T120000Z");
     writeFileSync(aside, "", { mode: 0o600 });
     const document = readFileSync(documentOf(home)),
-      { stderr } = await provider.latchkey(
-        provider.appWordsOf("logout"),
-        { home },
-      );
+      { stderr } = await provider.latchkey(provider.appWordsOf("logout"), { home });
     expect(stderr).toContain(`removed what was damaged: ${aside}`);
     expect(readdirSync(home.state).toSorted()).toEqual(["key.json", "tokens.encrypted"]);
 
@@ -235,9 +232,7 @@ test("latchkey login says that the keyring asks, and where the key goes when nob
   const { code, stderr } = await provider.login({ home: stage.home, env });
   expect(code).toBe(0);
   expect(stderr).toMatch(/^latchkey: The keyring asks to be unlocked, in a window of its own$/m);
-  expect(stderr).toMatch(
-    /^latchkey: The key of the token cache goes into .*key\.json: .* move .* away, and sign in/m,
-  );
+  expect(stderr).toMatch(/^latchkey: The key of the token cache goes into .*key\.json: .* move .* away, and sign in/m);
 });
 
 describe("latchkey login --profile where the profile cannot be written", () => {

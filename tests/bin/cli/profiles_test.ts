@@ -379,9 +379,7 @@ describe("latchkey login --profile", () => {
     using home = openHome();
     const { code } = await latchkey(
       `login --profile work --client-id ${CLIENT_ID} --account nobody@contoso.com --prompt none`,
-      {
-        home,
-      },
+      { home },
     );
     expect({ code, isThere: existsSync(pathIn(home)) }).toEqual({ code: 3, isThere: false });
   });
@@ -448,10 +446,7 @@ describe("latchkey with a profile", () => {
     configure(home, { profiles: PROFILES });
     const run = await runLatchkey(["token", "--scope", "a"], { env: home.env, permissions: LEAST_PERMISSIONS });
     expect(run).toMatchObject({ code: 2, stderr: expect.stringContaining("--client-id is missing") });
-    const named = await runLatchkey(["token", "--profile", "work"], {
-      env: home.env,
-      permissions: LEAST_PERMISSIONS,
-    });
+    const named = await runLatchkey(["token", "--profile", "work"], { env: home.env, permissions: LEAST_PERMISSIONS });
     expect(named).toMatchObject({ code: 1, stderr: expect.stringContaining("--allow-env=XDG_CONFIG_HOME,HOME") });
   });
 

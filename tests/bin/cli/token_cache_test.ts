@@ -251,9 +251,7 @@ describe("latchkey login without a broker", () => {
     expect([...files.keys()].filter((path) => path.startsWith(`${home.state}/`))).not.toEqual([]);
     for (const [path, bytes] of files) {
       expect({ path, hasToken: tokens.some((token) => bytes.includes(token)), hasName: bytes.includes("jane@") })
-        .toEqual({
-          ...{ path, hasToken: false, hasName: false },
-        });
+        .toEqual({ path, hasToken: false, hasName: false });
       expect(statSync(path).mode & 0o077).toBe(0);
     }
     expect(statSync(home.state).mode & 0o777).toBe(0o700);
@@ -422,9 +420,7 @@ describe("latchkey --store auto where it cannot be used", () => {
     spoil(home);
     const { stderr, ...run } = await provider.token({ home }, BY_BROWSER);
     expect(sourceOf({ ...run, stderr })).toEqual(FRESH);
-    expect(stderr.match(/^latchkey: The token cache .*$/gm)).toEqual([
-      expect.stringMatching(why),
-    ]);
+    expect(stderr.match(/^latchkey: The token cache .*$/gm)).toEqual([expect.stringMatching(why)]);
     for (const place of ["", "--store file"]) {
       const silent = await provider.token({ home }, `${SILENT} ${place}`.trimEnd());
       expect(errorOf(silent)).toEqual(UNREADABLE);

@@ -15,9 +15,7 @@ import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS, testOfSources } from "../tes
 /** Where the program asks the person to go. */
 const ADDRESS = /^(http\S+\/auth\?\S+)\r?\n/m;
 
-const NEEDS_USER = {
-  acquireTokenSilently: { kind: "broker_error", status: 2, context: "AADSTS50076: MFA" },
-} as const;
+const NEEDS_USER = { acquireTokenSilently: { kind: "broker_error", status: 2, context: "AADSTS50076: MFA" } } as const;
 
 describe("latchkey login with a broker", () => {
   const stage = useStage({ broker: { accounts: [{ ...JANE, name: "Jane Doe" }] } }), { behave } = stage;

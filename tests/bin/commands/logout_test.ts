@@ -56,9 +56,7 @@ describe("latchkey logout", () => {
       await behave({ accounts: [JANE], sender });
       expect(await latchkey("logout --from-broker")).toMatchObject({
         code: 1,
-        stderr: expect.stringMatching(
-          /^hint: Go without it: himmelblau.*signed out of this app anyway$/m,
-        ),
+        stderr: expect.stringMatching(/^hint: Go without it: himmelblau.*signed out of this app anyway$/m),
       });
     },
   );

@@ -71,10 +71,7 @@ describe("latchkey token", () => {
     ["https://vault.azure.net/.Default/", "https://vault.azure.net/.default"],
   ])("--resource %s asks for the scope %s", async (resource, scope) => {
     await latchkey(`token --client-id azure-cli --resource ${resource}`);
-    expect(await asked()).toMatchObject({
-      clientId: "04b07795-8ddb-461a-bbee-02f9e1bf7b46",
-      requestedScopes: [scope],
-    });
+    expect(await asked()).toMatchObject({ clientId: "04b07795-8ddb-461a-bbee-02f9e1bf7b46", requestedScopes: [scope] });
   });
 
   test("passes --scope, --tenant, --account and --claims on", async () => {

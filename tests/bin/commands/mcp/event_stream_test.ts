@@ -40,10 +40,7 @@ describe("eventsOf()", () => {
     async (length) => {
       const { delivered, tooLong } = await read(
         `data: ${"x".repeat(50)}\n\ndata: y\n\ndata: 123\ndata: ${"z".repeat(40)}`,
-        {
-          length,
-          limit: 20,
-        },
+        { length, limit: 20 },
       );
       expect({ delivered, tooLong }).toEqual({ delivered: ["y"], tooLong: 2 });
     },

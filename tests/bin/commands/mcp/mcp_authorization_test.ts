@@ -4,17 +4,15 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readJwt } from "../../../../lib/encoding.ts";
 import { claimsChallenge, type Resource, startResource } from "../../../fakes/resource.ts";
-import { type PrivateBus, startPrivateBus } from "../../../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../../../fakes/start_fake_broker.ts";
 import {
   type Denial,
   type McpTestServer,
   type ReceivedRequest,
   startMcpServer,
 } from "../../../tools/start_mcp_server.ts";
-import { type Home, openHome } from "../../../fixture.ts";
+import { CLIENT_ID, type Home, openHome, useStage } from "../../../fixture.ts";
 import { type ProviderStage, startProviderStage } from "../../provider_stage.ts";
-import { CLIENT_ID, connectClient, type McpLines, type McpOptions, startMcp } from "./mcp_stage.ts";
+import { connectClient, type McpLines, type McpOptions, startMcp } from "./mcp_stage.ts";
 
 const METADATA = "/.well-known/oauth-protected-resource/mcp";
 const INITIALIZE = {
@@ -155,13 +153,12 @@ describe("latchkey mcp with an OpenID provider", () => {
 });
 
 describe("latchkey mcp with a broker", () => {
-  let bus: PrivateBus, broker: FakeBroker, thief: Resource;
+  const stage = useStage({ broker: {} }), { behave } = stage;
+  let thief: Resource;
   beforeAll(async () => {
-    bus = await startPrivateBus();
-    broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
     thief = await startResource();
   });
-  beforeEach(async () => {
+  beforeEach(() => {
     server.documents[METADATA] = {
       resource: server.url,
       authorization_servers: ["https://login.microsoftonline.com/common/v2.0"],
@@ -169,21 +166,15 @@ describe("latchkey mcp with a broker", () => {
     };
     server.deny = (request) => tokenOf(request) === undefined ? challenge(401) : undefined;
     thief.requests.length = 0;
-    await broker.behave({ replies: {} });
-    await broker.forgetCalls();
   });
-  afterAll(async () => {
-    await broker.stop();
-    await bus.stop();
-    await thief[Symbol.asyncDispose]();
-  });
+  afterAll(() => thief[Symbol.asyncDispose]());
 
   const options = (...more: readonly string[]): McpOptions => ({
     words: ["--client-id", CLIENT_ID, "--broker", "require", ...more],
-    env: { DBUS_SESSION_BUS_ADDRESS: bus.address },
+    env: { DBUS_SESSION_BUS_ADDRESS: stage.bus.address },
   });
   const requests = async () =>
-    (await broker.calls("acquireTokenSilently")).map(({ request }) =>
+    (await stage.broker.calls("acquireTokenSilently")).map(({ request }) =>
       (request as { authParameters: { requestedScopes: string[]; decodedClaims?: string } }).authParameters
     );
 
@@ -195,7 +186,7 @@ describe("latchkey mcp with a broker", () => {
     expect(JSON.stringify(sent)).not.toContain(server.url);
     expect(tokens().length).toBe(2);
     expect(mcp.said()).toBe("");
-    expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+    expect(await stage.broker.calls("acquireTokenInteractively")).toEqual([]);
   });
 
   // latchkey mcp, which agents start, was forgotten when tokens of agents' sessions were marked.
@@ -277,7 +268,7 @@ describe("latchkey mcp with a broker", () => {
     const mcp = start(options("--interactive", "always"));
     mcp.send(INITIALIZE);
     await mcp.message();
-    await broker.behave({
+    await behave({
       replies: {
         acquireTokenSilently: { kind: "broker_error", status: 2 },
         acquireTokenInteractively: { kind: "broker_error", status: 7 },
@@ -285,10 +276,10 @@ describe("latchkey mcp with a broker", () => {
     });
     server.deny = ({ method }) => method === "GET" ? challenge(401, 'error="invalid_token"') : undefined;
     mcp.send({ jsonrpc: "2.0", method: "notifications/initialized" });
-    while ((await broker.calls("acquireTokenSilently")).length < 2) await Bun.sleep(10);
+    while ((await stage.broker.calls("acquireTokenSilently")).length < 2) await Bun.sleep(10);
     mcp.end();
     await mcp.ended();
-    expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+    expect(await stage.broker.calls("acquireTokenInteractively")).toEqual([]);
   });
 
   // A step-up took the place of the scope that the person had named, to rule out the organisation's other apps.
@@ -303,7 +294,7 @@ describe("latchkey mcp with a broker", () => {
     expect(error.message).toContain("asks for a token for another service: api://payroll/read");
     expect((await requests()).map(({ requestedScopes }) => requestedScopes)).toEqual([["api://contoso/.default"]]);
 
-    await broker.forgetCalls();
+    await stage.broker.forgetCalls();
     server.deny = () => challenge(403, 'error="insufficient_scope", scope="api://contoso/write"');
     const own = start(options("--scope", "api://contoso/.default"));
     own.send(INITIALIZE);
@@ -312,7 +303,7 @@ describe("latchkey mcp with a broker", () => {
   });
 
   test("opens the broker's window if it may, and one that the person closes ends only the request", async () => {
-    await broker.behave({
+    await behave({
       replies: {
         acquireTokenSilently: { kind: "broker_error", status: 2 },
         acquireTokenInteractively: { kind: "broker_error", status: 7 },
@@ -321,8 +312,8 @@ describe("latchkey mcp with a broker", () => {
     const mcp = start(options("--interactive", "always"));
     mcp.send(INITIALIZE);
     expect(await mcp.message()).toMatchObject({ id: 1, error: { code: -32000 } });
-    expect((await broker.calls("acquireTokenInteractively")).length).toBe(1);
-    await broker.behave({ replies: {} });
+    expect((await stage.broker.calls("acquireTokenInteractively")).length).toBe(1);
+    await behave({ replies: {} });
     mcp.send({ ...INITIALIZE, id: 2 });
     expect(await mcp.message()).toMatchObject({ id: 2, result: {} });
   });

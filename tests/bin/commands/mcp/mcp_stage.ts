@@ -1,11 +1,8 @@
 /** latchkey mcp as a client starts it, and the client: the SDK's own, or lines as they are. */
 import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
-import { openHome } from "../../../fixture.ts";
+import { CLIENT_ID, openHome } from "../../../fixture.ts";
 import { LATCHKEY_ON_BUN } from "../../tested_latchkey.ts";
-
-/** An app of no provider. */
-export const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 
 /** How it is started. */
 export interface McpOptions {

@@ -3,7 +3,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type McpTestServer, startMcpServer } from "../../../tools/start_mcp_server.ts";
 import { LATCHKEY_ON_BUN, latchkeyBy, TESTED_PATHS } from "../../tested_latchkey.ts";
 import { runProgram } from "../../run_latchkey.ts";
-import { CLIENT_ID, connectClient, type McpLines, startMcp } from "./mcp_stage.ts";
+import { CLIENT_ID } from "../../../fixture.ts";
+import { connectClient, type McpLines, startMcp } from "./mcp_stage.ts";
 
 let server: McpTestServer, modern: McpTestServer;
 beforeAll(async () => {

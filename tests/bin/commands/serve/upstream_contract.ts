@@ -469,9 +469,7 @@ describe("openUpstreamProxy(), tokens", () => {
 
   test("says why there is none, and sends nothing", async () => {
     handle = (_, response) => response.end();
-    fails = new LatchkeyError("interaction_required", "A person has to sign in", {
-      remedy: { kind: "sign_in" },
-    });
+    fails = new LatchkeyError("interaction_required", "A person has to sign in", { remedy: { kind: "sign_in" } });
     const answer = await answerTo(await open(), request());
     expect(statusOf(answer)).toBe(502);
     expect(answer).toContain("A person has to sign in");
