@@ -1,18 +1,18 @@
 import { describe, expect, test } from "bun:test";
-import { runLatchkey } from "../run_latchkey.ts";
+import { CLIENT_ID } from "../../fixture.ts";
+import { runLatchkey, type RunOptions } from "../run_latchkey.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const URIS = [
   `ms-appx-web://Microsoft.AAD.BrokerPlugin/${CLIENT_ID}`,
   "msauth.com.msauth.unsignedapp://auth",
   "https://login.microsoftonline.com/common/oauth2/nativeclient",
   "http://localhost",
 ] as const;
-const app = (line: string) => runLatchkey(["app", ...line.split(" ").filter(Boolean)], { permissions: [] });
+const app = (line: string, options?: RunOptions) => runLatchkey(["app", ...line.split(" ").filter(Boolean)], options);
 
 describe("latchkey app", () => {
-  test("prints each redirect URI with what it is for", async () => {
-    const { code, stdout, stderr } = await app(`--client-id ${CLIENT_ID}`);
+  test("prints each redirect URI with what it is for, and needs no permission", async () => {
+    const { code, stdout, stderr } = await app(`--client-id ${CLIENT_ID}`, { permissions: [] });
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const rows = stdout.split("\n").filter((line) =>
       line.startsWith("  ") && URIS.some((uri) => line.includes(`  ${uri} `))

@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { batchText, shimText } from "../../../../bin/commands/az/shim.ts";
 import { UsageError } from "../../../../bin/cli/command_line.ts";
 import { powershellWord } from "../../../../lib/runtime/host.ts";
+import { openStage } from "../../../fixture.ts";
 import { runProgram } from "../../run_latchkey.ts";
 import { LATCHKEY_ON_BUN } from "../../tested_latchkey.ts";
 
@@ -62,24 +62,21 @@ test("powershellWord() doubles every apostrophe that PowerShell takes for one", 
 
 // It wrote an az that the group of the folder, or its owner, could replace: the next program that needs a token runs that.
 test("az-shim --install writes to no folder that others can change", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "az-shim-"));
-  try {
-    const install = (below: string) =>
-      runProgram([...LATCHKEY_ON_BUN, "az-shim", "--install", join(folder, below), "--client-id", "azure-cli"], {});
-    chmodSync(folder, 0o2775);
-    for (const below of ["", "bin"]) {
-      const { code, stdout, stderr } = await install(below);
-      expect({ code, stdout, stderr }).toEqual({
-        code: 1,
-        stdout: "",
-        stderr: expect.stringContaining(`${folder} is not safe: others can write to it`),
-      });
-      expect(readdirSync(folder)).toEqual([]);
-    }
-    chmodSync(folder, 0o700);
-    expect((await install("bin")).code).toBe(0);
-    expect(readdirSync(join(folder, "bin"))).toEqual(["az"]);
-  } finally {
-    rmSync(folder, { recursive: true });
+  await using stage = await openStage();
+  const { folder } = stage;
+  const install = (below: string) =>
+    runProgram([...LATCHKEY_ON_BUN, "az-shim", "--install", join(folder, below), "--client-id", "azure-cli"], {});
+  chmodSync(folder, 0o2775);
+  for (const below of ["", "bin"]) {
+    const { code, stdout, stderr } = await install(below);
+    expect({ code, stdout, stderr }).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringContaining(`${folder} is not safe: others can write to it`),
+    });
+    expect(readdirSync(folder)).toEqual([]);
   }
+  chmodSync(folder, 0o700);
+  expect((await install("bin")).code).toBe(0);
+  expect(readdirSync(join(folder, "bin"))).toEqual(["az"]);
 });

@@ -4,10 +4,10 @@ import { dirname, join } from "node:path";
 import { makeHostileFolder } from "../../../fakes/hostile_folder.ts";
 import { RUNTIME_PATHS } from "../../../runtimes/runtime_paths.ts";
 import { denoRun, LIBDBUS } from "../../../tools/deno_command.ts";
-import { type Home, openHome } from "../../../fixture.ts";
+import { CLIENT_ID, type Home, openHome } from "../../../fixture.ts";
 import { type Run, runProgram } from "../../run_latchkey.ts";
 
-const OWN_ID = "abcdefghijklmnopabcdefghijklmnop", CLIENT_ID = "11111111-2222-4333-8444-555555555555";
+const OWN_ID = "abcdefghijklmnopabcdefghijklmnop";
 const SIGNED = {
   chromium: "chrome-extension://jlnfnnolkbjieggibinobhkjdfbpcohn/",
   firefox: "linux-entra-sso@example.com",

@@ -8,6 +8,7 @@ import {
   type Refusal,
   type SecretPort,
 } from "../../../../bin/commands/serve/endpoint.ts";
+import { CLIENT_ID } from "../../../fixture.ts";
 
 const SECRET = "s3cr3t", PORT = 41741;
 const SECRET_PORT: SecretPort = { port: PORT, isSecret: (text) => text === SECRET };
@@ -203,7 +204,7 @@ describe("readIdentityQuery()", () => {
 
 test("identityAnswers() names what is not handed out as a shell takes it", async () => {
   const answer = identityAnswers({
-    clientId: "11111111-2222-4333-8444-555555555555",
+    clientId: CLIENT_ID,
     scopes: new Set(["User.Read"]),
     identities: new Set(),
     acquire: () => expect.unreachable(),
@@ -218,7 +219,7 @@ test("identityAnswers() names what is not handed out as a shell takes it", async
 test("identityAnswers() tells azd the option for another tenant than that of --tenant, which may be the same by its id", async () => {
   const TENANT = "33333333-2222-4333-8444-555555555555", scope = "https://management.azure.com//.default";
   const answer = identityAnswers({
-    clientId: "11111111-2222-4333-8444-555555555555",
+    clientId: CLIENT_ID,
     scopes: new Set([scope]),
     identities: new Set(),
     tenant: "contoso.com",
