@@ -61,9 +61,7 @@ describe.each(TESTED_PATHS)("latchkey on $name", ({ program }) => {
     server.close();
     expect(code).toBe(5);
     expect(stderr).toMatch(/^error_description: .*: a bus refuses all users but its own$/m);
-    expect(stderr).toMatch(
-      /^hint: If the bus is another user's, as after sudo or su, run this program as the user of /m,
-    );
+    expect(stderr).toMatch(/^hint: Run this program as the user of the session, without sudo, if the bus is another /m);
   });
 
   test.each([["--help"], ["accounts --client-id azure-cli"], [TOKEN.join(" ")]])(

@@ -45,9 +45,9 @@ const VARIADIC = new Set([
 
 test("every table of symbols is read", () => {
   const sources = commitableFiles().filter((file) => /^(lib|bin)\/.*\.ts$/.test(file));
-  expect(sources.filter((file) => readFileSync(new URL(file, root), "utf8").includes("parameters: [")).sort()).toEqual(
-    TABLES,
-  );
+  const hasTable = (file: string) =>
+    /parameters: \[[^\]]*\],\s*result:/.test(readFileSync(new URL(file, root), "utf8"));
+  expect(sources.filter(hasTable).sort()).toEqual(TABLES);
   expect(entries.length).toBe(text.match(/\bparameters: \[/g)!.length);
   expect(entries.map(({ name }) => name)).toContain("dbus_connection_open_private");
 });
