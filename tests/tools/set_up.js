@@ -65,146 +65,62 @@ const MSAL_PYTHON_VERSIONS = {
   "azure-identity": "1.27.0",
 };
 
-/** Programs and libraries of the machine, and which scripts do not work (or, when `optional`, tell less) without them. */
-const machineNeeds = [
-  {
-    scripts: [
-      "tests/demo.ts",
-      "tests/draw_pictures.ts",
-      TESTS,
-      BENCH,
-      SOAK,
-      PEERS,
-      ARM64,
-    ],
-    isThere: () => hasCommand("dbus-daemon"),
-    packages: { debian: "dbus", fedora: "dbus-daemon", arch: "dbus" },
-  },
-  {
-    scripts: [
-      "tests/demo.ts",
-      "tests/draw_pictures.ts",
-      TESTS,
-      BENCH,
-      SOAK,
-      PEERS,
-    ],
-    isThere: () => hasLibrary("libdbus-1.so.3"),
-    packages: { debian: "libdbus-1-3", fedora: "dbus-libs", arch: "dbus" },
-  },
-  {
-    scripts: [TESTS],
-    isThere: () => hasCommand("dbus-send"),
-    packages: { debian: "dbus", fedora: "dbus-tools", arch: "dbus" },
-  },
-  {
-    scripts: [TESTS, PEERS],
-    isThere: () => hasCommand("gnome-keyring-daemon"),
-    packages: { debian: "gnome-keyring", fedora: "gnome-keyring", arch: "gnome-keyring" },
-  },
-  {
-    scripts: [TESTS],
-    isThere: () => hasCommand("redis-server"),
-    // The same by another name, since Redis is not free software everywhere.
-    packages: { debian: "redis-server", fedora: "valkey-compat-redis", arch: "valkey" },
-  },
-  {
-    scripts: [TESTS, BENCH, PEERS],
-    isThere: () => hasCommand("python3"),
-    packages: { debian: "python3", fedora: "python3", arch: "python" },
-  },
-  {
-    scripts: [TESTS, BENCH],
-    isThere: () => isMsalForPythonInstalled() || hasCommand("pip3"),
-    packages: { debian: "python3-pip", fedora: "python3-pip", arch: "python-pip" },
-  },
-  {
-    scripts: [TESTS],
-    isThere: () => hasLibrary("libgcr-base-3.so.1") || hasLibrary("libgcr-4.so.4"),
-    packages: { debian: "gcr", fedora: "gcr", arch: "gcr" },
-  },
-  {
-    scripts: [TESTS],
-    isThere: () => findChromium() !== undefined,
-    packages: { debian: "chromium", fedora: "chromium", arch: "chromium" },
-  },
-  ...[
-    ["git", "git", "git", "git"],
-    ["curl", "curl", "curl", "curl"],
-    ["zsh", "zsh", "zsh", "zsh"],
-    ["fish", "fish", "fish", "fish"],
-    ["man", "man-db", "man-db", "man-db"],
-    ["groff", "groff", "groff", "groff"],
-    ["mandoc", "mandoc", "mandoc", "mandoc"],
-  ].map(([command, debian, fedora, arch]) => ({
-    scripts: [TESTS],
-    isThere: () => hasCommand(command),
-    packages: { debian, fedora, arch },
-  })),
-  {
-    scripts: [TESTS],
-    isThere: () => hasCommand("psql") && (hasCommand("initdb") || existsSync("/usr/lib/postgresql")),
-    packages: { debian: "postgresql", fedora: "postgresql-server", arch: "postgresql" },
-  },
-  {
-    scripts: [PEERS],
-    isThere: () => hasCommand("go"),
-    packages: { debian: "golang-go", fedora: "golang", arch: "go" },
-  },
-  {
-    scripts: [PEERS],
-    isThere: () => hasCommand("mvn"),
-    packages: { debian: "maven", fedora: "maven", arch: "maven" },
-  },
-  {
-    scripts: [PEERS],
-    isThere: () => hasCommand("java"),
-    packages: { debian: "default-jdk-headless", fedora: "java-latest-openjdk-devel", arch: "jdk-openjdk" },
-  },
-  {
-    scripts: [TESTS],
-    isThere: () => hasCommand("ip"),
-    packages: { debian: "iproute2", fedora: "iproute", arch: "iproute2" },
-  },
-  {
-    scripts: [BENCH],
-    optional: true,
-    isThere: () => hasCommand("busctl"),
-    packages: { debian: "systemd", fedora: "systemd", arch: "systemd" },
-  },
-  {
-    scripts: [BENCH],
-    optional: true,
-    isThere: () => existsSync("/usr/lib/python3/dist-packages/dbus/__init__.py"),
-    packages: { debian: "python3-dbus", fedora: "python3-dbus", arch: "python-dbus" },
-  },
-  // What Microsoft's library takes, and a keyring for it.
-  ...[
-    ["libwebkit2gtk-4.1.so.0", "libwebkit2gtk-4.1-0", "webkit2gtk4.1", "webkit2gtk-4.1"],
-    ["libgtk-3.so.0", "libgtk-3-0", "gtk3", "gtk3"],
-    ["libsoup-3.0.so.0", "libsoup-3.0-0", "libsoup3", "libsoup3"],
-    ["libsecret-1.so.0", "libsecret-1-0", "libsecret", "libsecret"],
-  ].flatMap(([library, debian, fedora, arch]) => {
-    const need = { isThere: () => hasLibrary(library), packages: { debian, fedora, arch } };
-    return [{ ...need, scripts: [PEERS] }, { ...need, scripts: [BENCH], optional: true }];
-  }),
-  {
-    scripts: [BENCH],
-    optional: true,
-    isThere: () => hasCommand("gnome-keyring-daemon"),
-    packages: { debian: "gnome-keyring", fedora: "gnome-keyring", arch: "gnome-keyring" },
-  },
+const DEMO = "tests/demo.ts";
+const PICTURES = "tests/draw_pictures.ts";
+const RELEASE = "build/release.ts";
+
+/** Where a row of the tables has the packages of a system. */
+const DEBIAN = 2, FEDORA = 3, ARCH = 4;
+
+const command = (name) => () => hasCommand(name);
+const library = (name) => () => hasLibrary(name);
+const emulator = command(ARM64_EMULATOR[0]);
+const isRedis = command("redis-server");
+const isPostgres = () => hasCommand("psql") && (hasCommand("initdb") || existsSync("/usr/lib/postgresql"));
+const isPythonDbus = () => existsSync("/usr/lib/python3/dist-packages/dbus/__init__.py");
+/** What Microsoft's library takes. */
+const MSALRUNTIME_NEEDS = [
+  [library("libwebkit2gtk-4.1.so.0"), "libwebkit2gtk-4.1-0", "webkit2gtk4.1", "webkit2gtk-4.1"],
+  [library("libgtk-3.so.0"), "libgtk-3-0", "gtk3", "gtk3"],
+  [library("libsoup-3.0.so.0"), "libsoup-3.0-0", "libsoup3", "libsoup3"],
+  [library("libsecret-1.so.0"), "libsecret-1-0", "libsecret", "libsecret"],
 ];
 
-/** What runs programs for arm64. They start without it where they are only built. */
-const emulator = {
-  isThere: () => hasCommand(ARM64_EMULATOR[0]),
-  packages: { debian: "qemu-user-static", fedora: "qemu-user-static", arch: "qemu-user-static" },
-};
-machineNeeds.push(
-  { ...emulator, scripts: [ARM64] },
-  { ...emulator, scripts: [ARTIFACTS, "build/release.ts"], optional: true },
-);
+/**
+ * Programs and libraries of the machine that scripts do not work without: whether each is there, and the packages of Debian,
+ * Fedora and Arch that have it.
+ */
+const machineNeeds = [
+  [[DEMO, PICTURES, TESTS, BENCH, SOAK, PEERS, ARM64], command("dbus-daemon"), "dbus", "dbus-daemon", "dbus"],
+  [[DEMO, PICTURES, TESTS, BENCH, SOAK, PEERS], library("libdbus-1.so.3"), "libdbus-1-3", "dbus-libs", "dbus"],
+  [[TESTS], command("dbus-send"), "dbus", "dbus-tools", "dbus"],
+  [[TESTS, PEERS], command("gnome-keyring-daemon"), "gnome-keyring", "gnome-keyring", "gnome-keyring"],
+  // The same by another name, since Redis is not free software everywhere.
+  [[TESTS], isRedis, "redis-server", "valkey-compat-redis", "valkey"],
+  [[TESTS, BENCH, PEERS], command("python3"), "python3", "python3", "python"],
+  [[TESTS, BENCH], () => isMsalForPythonInstalled() || hasCommand("pip3"), "python3-pip", "python3-pip", "python-pip"],
+  [[TESTS], () => hasLibrary("libgcr-base-3.so.1") || hasLibrary("libgcr-4.so.4"), "gcr", "gcr", "gcr"],
+  [[TESTS], () => findChromium() !== undefined, "chromium", "chromium", "chromium"],
+  ...["git", "curl", "zsh", "fish", "groff", "mandoc"].map((name) => [[TESTS], command(name), name, name, name]),
+  [[TESTS], command("man"), "man-db", "man-db", "man-db"],
+  [[TESTS], isPostgres, "postgresql", "postgresql-server", "postgresql"],
+  [[TESTS], command("ip"), "iproute2", "iproute", "iproute2"],
+  [[PEERS], command("go"), "golang-go", "golang", "go"],
+  [[PEERS], command("mvn"), "maven", "maven", "maven"],
+  [[PEERS], command("java"), "default-jdk-headless", "java-latest-openjdk-devel", "jdk-openjdk"],
+  ...MSALRUNTIME_NEEDS.map((need) => [[PEERS], ...need]),
+  // Programs for arm64 start by it.
+  [[ARM64], emulator, "qemu-user-static", "qemu-user-static", "qemu-user-static"],
+];
+
+/** The same for scripts that tell less, or start less, without it. */
+const optionalNeeds = [
+  [[BENCH], command("busctl"), "systemd", "systemd", "systemd"],
+  [[BENCH], isPythonDbus, "python3-dbus", "python3-dbus", "python-dbus"],
+  [[BENCH], command("gnome-keyring-daemon"), "gnome-keyring", "gnome-keyring", "gnome-keyring"],
+  ...MSALRUNTIME_NEEDS.map((need) => [[BENCH], ...need]),
+  [[ARTIFACTS, RELEASE], emulator, "qemu-user-static", "qemu-user-static", "qemu-user-static"],
+];
 
 /**
  * Installs what is missing for a script. Says what to install, and throws, where it must not do so by itself.
@@ -216,10 +132,8 @@ export function setUp(script) {
   const needy = script === ARTIFACTS || script === OLDEST ? TESTS : script;
   if (NODE_SCRIPTS.includes(script ?? "")) installTools();
   if (process.platform === "linux") {
-    const missing = machineNeeds.filter(({ scripts, isThere }) =>
-      scripts.some((one) => one === script || one === needy) && !isThere()
-    );
-    if (missing.length > 0) installMachinePackages(missing);
+    const isMissing = ([scripts, isThere]) => scripts.some((one) => one === script || one === needy) && !isThere();
+    installMachinePackages(machineNeeds.filter(isMissing), optionalNeeds.filter(isMissing));
   }
   if (PYTHON_SCRIPTS.includes(script ?? "")) installMsalForPython();
   if (script === BENCH) installPymsalruntime();
@@ -232,7 +146,7 @@ export function setUp(script) {
     installRuntimes(ARM64_FOLDER, "arm64", "arm64", { deno, bun, node: NODE_VERSION });
   }
   // Where these are missing, executables for arm64 are built and not started.
-  if ((script === ARTIFACTS || script === "build/release.ts") && emulator.isThere() && hasCommand("apt-get")) {
+  if ((script === ARTIFACTS || script === RELEASE) && emulator() && hasCommand("apt-get")) {
     try {
       installArm64Libraries();
     } catch (error) {
@@ -420,11 +334,12 @@ function packagesIn(lockFile) {
   return JSON.parse(readFileSync(lockFile, "utf8")).packages;
 }
 
-function installMachinePackages(needs) {
-  const required = needs.filter((need) => !need.optional);
-  const names = (system, wanted = required) => [...new Set(wanted.map((need) => need.packages[system]))].join(" ");
+function installMachinePackages(required, optional) {
+  const needs = [...required, ...optional];
+  if (needs.length === 0) return;
+  const names = (column, wanted = required) => [...new Set(wanted.map((need) => need.at(column)))].join(" ");
   if (process.getuid?.() === 0 && hasCommand("apt-get")) {
-    const install = `apt-get install -y --no-install-recommends ${names("debian", needs)}`;
+    const install = `apt-get install -y --no-install-recommends ${names(DEBIAN, needs)}`;
     // A fresh machine knows no package until it has fetched the list.
     const command = `${install} || { apt-get update && ${install}; }`;
     process.stderr.write(`Setting up: ${install}\n`);
@@ -439,9 +354,9 @@ function installMachinePackages(needs) {
   if (required.length === 0) return;
   throw new Error(
     `Programs that the tests need are missing. Install them with one of\n` +
-      `  sudo apt-get install ${names("debian")}\n` +
-      `  sudo dnf install ${names("fedora")}\n` +
-      `  sudo pacman -S ${names("arch")}`,
+      `  sudo apt-get install ${names(DEBIAN)}\n` +
+      `  sudo dnf install ${names(FEDORA)}\n` +
+      `  sudo pacman -S ${names(ARCH)}`,
   );
 }
 
