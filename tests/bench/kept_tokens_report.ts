@@ -7,11 +7,10 @@ import { targetNamed } from "../../build/targets.ts";
 import { fileStore } from "../../mod.ts";
 import { denoRun } from "../tools/deno_command.ts";
 import { findTool, MSAL_PYTHON } from "../tools/find_tool.js";
-import { measureTime } from "./measure_process.ts";
+import { measureInTurn } from "./measure_process.ts";
 import { markdownTable, median, range } from "./report.ts";
 import { installCommand, withoutExecutable } from "./start_up_report.ts";
 
-const WARM_UP_ROUNDS = 2;
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const TENANT = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa";
 const HOST = "login.microsoftonline.com";
@@ -49,20 +48,11 @@ export async function keptTokensReport(env: Environment, rounds: number): Promis
     } catch (error) {
       note = withoutExecutable(error);
     }
-    const programs: Program[] = [{
-      name: "empty Deno",
-      accounts: 0,
-      command: [...denoRun(), "tests/bench/nothing.ts"],
-    }];
+    const empty = [...denoRun(), "tests/bench/nothing.ts"];
+    const programs: Program[] = [{ name: "empty Deno", accounts: 0, command: empty }];
     for (const accounts of [1, 1_000]) programs.push(...await programsWith(accounts, folder, latchkeys));
-    const walls = programs.map((): number[] => []);
-    for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
-      for (const [index, { command }] of programs.entries()) {
-        const { wallMs } = measureTime(command, env);
-        if (round >= 0) walls[index]!.push(wallMs);
-      }
-    }
-    return tableOf(programs, walls) + note;
+    const costs = measureInTurn(programs.map(({ command }) => command), env, rounds);
+    return tableOf(programs, costs.map((each) => each.map(({ wallMs }) => wallMs))) + note;
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -97,39 +87,17 @@ async function programsWith(
   const store = fileStore({ folder: join(sealed, "latchkey"), keyLocation: "file" });
   await store.update(idOf(number), () => JSON.stringify(merged(documents)));
   const asked = ["token", "--client-id", CLIENT_ID, "--broker", "never", "--scope", SCOPE, "--account", username];
-  return [
-    ...latchkeys.flatMap(([name, command]) => [
-      {
-        name: `latchkey token${name}, the shared file`,
-        accounts,
-        command: [...command, ...asked, "--cache-file", plain],
-      },
-      {
-        name: `latchkey token${name}, encrypted file`,
-        accounts,
-        command: ["env", `XDG_STATE_HOME=${sealed}`, ...command, ...asked],
-      },
+  const inPython = ["env", `PYTHONPATH=${MSAL_PYTHON}`, "python3", "tests/bench/kept_token.py"];
+  const inNode = [findTool("node"), "tests/bench/kept_token.mjs"];
+  const commands: readonly (readonly [name: string, command: readonly string[]])[] = [
+    ...latchkeys.flatMap(([name, command]): Latchkey[] => [
+      [`latchkey token${name}, the shared file`, [...command, ...asked, "--cache-file", plain]],
+      [`latchkey token${name}, encrypted file`, ["env", `XDG_STATE_HOME=${sealed}`, ...command, ...asked]],
     ]),
-    {
-      name: "msal for Python",
-      accounts,
-      command: [
-        "env",
-        `PYTHONPATH=${MSAL_PYTHON}`,
-        "python3",
-        "tests/bench/kept_token.py",
-        plain,
-        CLIENT_ID,
-        SCOPE,
-        username,
-      ],
-    },
-    {
-      name: "@azure/msal-node",
-      accounts,
-      command: [findTool("node"), "tests/bench/kept_token.mjs", plain, CLIENT_ID, SCOPE, idOf(number)],
-    },
+    ["msal for Python", [...inPython, plain, CLIENT_ID, SCOPE, username]],
+    ["@azure/msal-node", [...inNode, plain, CLIENT_ID, SCOPE, idOf(number)]],
   ];
+  return commands.map(([name, command]) => ({ name, accounts, command }));
 }
 
 /** What the programs need and no more: Deno asks about each permission at each use. */
@@ -162,7 +130,8 @@ function documentOf(number: number): Sections {
     AccessToken: Object.fromEntries(tokens),
     RefreshToken: {
       [`${home_account_id}-${HOST}-refreshtoken-${CLIENT_ID}--`]: {
-        ...{ ...holder, credential_type: "RefreshToken", secret: "r".repeat(1_000) },
+        ...holder,
+        ...{ credential_type: "RefreshToken", secret: "r".repeat(1_000) },
       },
     },
     IdToken: {},

@@ -9,13 +9,30 @@ export interface Cost {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Runs a process and measures its time. */
-export function measureTime(command: readonly string[], env: Environment): Cost {
+function measureTime(command: readonly string[], env: Environment): Cost {
   const start = performance.now();
   const { exitCode, stderr, resourceUsage } = Bun.spawnSync([...command], { env, stdio: ["ignore", "pipe", "pipe"] });
   const wallMs = performance.now() - start;
   if (exitCode !== 0) throw new Error(`${command.join(" ")} failed: ${stderr}`);
   return { wallMs, cpuMs: Number(resourceUsage!.cpuTime.total) / 1000 };
+}
+
+const WARM_UP_ROUNDS = 3;
+
+/** Measures programs that take turns, so that whatever else the machine does meets all of them. Returns the costs of each. */
+export function measureInTurn(
+  commands: readonly (readonly string[])[],
+  env: Environment,
+  rounds: number,
+): readonly (readonly Cost[])[] {
+  const costs = commands.map((): Cost[] => []);
+  for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
+    for (const [index, command] of commands.entries()) {
+      const cost = measureTime(command, env);
+      if (round >= 0) costs[index]!.push(cost);
+    }
+  }
+  return costs;
 }
 
 /**

@@ -12,7 +12,7 @@ import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts"
 import { denoCommand } from "../tools/deno_command.ts";
 import type { CallTimes } from "./calls.ts";
 import { type Figure, keepFigures } from "./figures.ts";
-import { measurePeakMemory, measureTime } from "./measure_process.ts";
+import { measureInTurn, measurePeakMemory } from "./measure_process.ts";
 import { keptTokensReport } from "./kept_tokens_report.ts";
 import { hasKeyring, type Program, programs, tokenRequest } from "./programs.ts";
 import { markdownTable, median, range } from "./report.ts";
@@ -22,7 +22,6 @@ import { upstreamReport } from "./upstream_report.ts";
 const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const SCOPE = "User.Read";
 const EQUAL_SCOPE = "Equal.Read";
-const WARM_UP_ROUNDS = 3;
 const MEMORY_ROUNDS = 5;
 const CALLS = 1000;
 const CALL_ROUNDS = 5;
@@ -57,23 +56,17 @@ try {
   await bus.stop();
 }
 
-/** Programs take turns, so that whatever else the machine does meets all of them. */
 async function processReport(all: readonly Program[], env: Environment): Promise<string> {
   const there = all.filter(({ missing }) => missing === undefined);
-  const costs = there.map(({ command }) => ({
-    command,
-    walls: [] as number[],
-    cpus: [] as number[],
+  const costs = measureInTurn(there.map(({ command }) => command), env, rounds).map((times) => ({
+    walls: times.map(({ wallMs }) => wallMs),
+    cpus: times.map(({ cpuMs }) => cpuMs),
     peaks: [] as number[],
   }));
-  for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
-    for (const { command, walls, cpus } of costs) {
-      const { wallMs, cpuMs } = measureTime(command, env);
-      if (round >= 0) walls.push(wallMs), cpus.push(cpuMs);
-    }
-  }
   for (let round = 0; round < MEMORY_ROUNDS; round++) {
-    for (const { command, peaks } of costs) peaks.push(await measurePeakMemory(command, env) / MIB);
+    for (const [index, { peaks }] of costs.entries()) {
+      peaks.push(await measurePeakMemory(there[index]!.command, env) / MIB);
+    }
   }
 
   const figures = costs.map(({ cpus, peaks }, index): Figure => ({

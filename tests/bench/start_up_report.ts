@@ -8,10 +8,9 @@ import { externalPackages } from "../../build/npm_package.ts";
 import { targetNamed } from "../../build/targets.ts";
 import { denoCommand } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
-import { type Cost, measureTime } from "./measure_process.ts";
+import { measureInTurn } from "./measure_process.ts";
 import { markdownTable, median, range } from "./report.ts";
 
-const WARM_UP_ROUNDS = 3;
 const MANIFEST = '{ "type": "module" }';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -125,13 +124,7 @@ async function onBun(
 
 /** Each round's ratio is its own: whatever slows a round down slows down all of its programs. */
 function rowsOf({ programs }: Group, env: Environment, rounds: number): readonly (readonly string[])[] {
-  const costs = programs.map((): Cost[] => []);
-  for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
-    for (const [index, [, command]] of programs.entries()) {
-      const cost = measureTime(command, env);
-      if (round >= 0) costs[index]!.push(cost);
-    }
-  }
+  const costs = measureInTurn(programs.map(([, command]) => command), env, rounds);
   return programs.map(([name, , most], index) => {
     const walls = costs[index]!.map(({ wallMs }) => wallMs), cpus = costs[index]!.map(({ cpuMs }) => cpuMs);
     const ratio = median(walls.map((wall, round) => wall / costs[0]![round]!.wallMs));

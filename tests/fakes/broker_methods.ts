@@ -2,9 +2,7 @@
 import type { Behaviour, Call } from "./behaviour.ts";
 import { accountValues, type FakeDirectory, type Person } from "./fake_directory.ts";
 import { cookieContent, type FakeTokens, signHttpRequest } from "./fake_tokens.ts";
-import type { InteractiveCalls } from "./interactive_calls.ts";
-import { Refusal, WIRE_STATUS } from "./refusal.ts";
-import { isObject, type JsonObject } from "./request_rules.ts";
+import { isObject, type JsonObject, Refusal, WIRE_STATUS } from "./request_rules.ts";
 import { fillWire } from "./wire.ts";
 
 /** What lives as long as the process, and how it is to behave for this call. */
@@ -13,6 +11,28 @@ export interface BrokerState {
   readonly directory: FakeDirectory;
   readonly tokens: FakeTokens;
   readonly interactive: InteractiveCalls;
+}
+
+/** Interactive calls whose person has not answered yet. */
+export class InteractiveCalls {
+  readonly #cancels = new Map<string, () => void>();
+
+  /** Waits for the person's answer, or for the call to be cancelled. */
+  async wait<T>(correlationId: string, answer: Promise<T>): Promise<T> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    this.#cancels.set(correlationId, () => reject(new Refusal(WIRE_STATUS.userCanceled, "The user cancelled")));
+    try {
+      return await Promise.race([answer, promise]);
+    } finally {
+      this.#cancels.delete(correlationId);
+    }
+  }
+
+  /** Ends the call of that id. Microsoft's own client cancels under another id: then all of them are meant. */
+  cancel(correlationId: string): void {
+    const cancel = this.#cancels.get(correlationId);
+    for (const each of cancel ? [cancel] : [...this.#cancels.values()]) each();
+  }
 }
 
 /** Answers a method that `hasWire` knows. */

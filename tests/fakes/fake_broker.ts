@@ -13,14 +13,11 @@ import {
   type Call,
   type Reply,
 } from "./behaviour.ts";
-import { announceProcess, appendCall, appendReply, readBehaviour } from "./broker_directory.ts";
-import { answerMethod } from "./broker_methods.ts";
+import { announceProcess, appendCall, appendReply, countReply, readBehaviour } from "./broker_directory.ts";
+import { answerMethod, InteractiveCalls } from "./broker_methods.ts";
 import { FakeDirectory } from "./fake_directory.ts";
 import { FakeTokens } from "./fake_tokens.ts";
-import { InteractiveCalls } from "./interactive_calls.ts";
-import { Refusal } from "./refusal.ts";
-import { checkEnvelope, checkRequest } from "./request_rules.ts";
-import { scriptedReply } from "./scripted_reply.ts";
+import { checkEnvelope, checkRequest, Refusal } from "./request_rules.ts";
 import { fillWire, hasWire, readIntrospection } from "./wire.ts";
 
 const DBUS_ERROR = "org.freedesktop.DBus.Error.";
@@ -89,7 +86,7 @@ function parsed(json: string): { request?: unknown } {
 async function answerCall(message: Message, call: Call, behaviour: Behaviour): Promise<Message | undefined> {
   switch (`${call.interface}.${call.member}`) {
     case "org.freedesktop.DBus.Peer.Ping": {
-      const scripted = scriptedReply(folder, behaviour, call);
+      const scripted = scriptedReply(behaviour, call);
       if (scripted && scripted.kind !== "delay") return await giveScripted(scripted, message, behaviour);
       if (behaviour.pingDelayMs) await delay(behaviour.pingDelayMs);
       return behaviour.noPing ? undefined : Message.newMethodReturn(message);
@@ -115,7 +112,7 @@ async function answerCall(message: Message, call: Call, behaviour: Behaviour): P
 }
 
 async function produceReply(message: Message, call: Call, behaviour: Behaviour): Promise<Message | undefined> {
-  const scripted = scriptedReply(folder, behaviour, call);
+  const scripted = scriptedReply(behaviour, call);
   if (scripted?.kind === "delay") await delay(scripted.ms);
   else if (scripted) return await giveScripted(scripted, message, behaviour);
 
@@ -172,4 +169,18 @@ function contextOf({ status, error, subError }: BrokerError): string {
   return `Recieved an error from AAD. Code: '${code}' description: '(pii)' correlation id: '${randomUUID()}' suberror: '${
     subError ?? ""
   }'`;
+}
+
+/** Takes the reply for a call: the one for its scope if there is one, else the one for its method. */
+function scriptedReply(behaviour: Behaviour, call: Call): Reply | undefined {
+  const scopes: unknown = call.request?.authParameters?.requestedScopes;
+  const keys = [...(Array.isArray(scopes) ? scopes.map((scope) => `${call.member} ${scope}`) : []), call.member];
+  for (const key of keys) {
+    const reply = behaviour.replies?.[key];
+    if (!reply) continue;
+    const { after = 0, times = Infinity } = reply;
+    const count = after === 0 && times === Infinity ? 1 : countReply(folder, key);
+    if (count > after && count <= after + times) return reply;
+  }
+  return undefined;
 }

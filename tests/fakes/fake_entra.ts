@@ -4,7 +4,6 @@ import { createHash, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
-import { entraError, type EntraRefusal } from "./entra_error.ts";
 
 export const TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 export const JANE = "0f2b9a6e-6c3f-4a2f-8d5e-3b1c2d4e5f60";
@@ -23,6 +22,17 @@ export interface ScriptedAnswer {
   readonly headers?: Readonly<Record<string, string>>;
   /** Object: as JSON. */
   readonly body?: unknown;
+}
+
+/** What a refusal says. */
+export interface EntraRefusal {
+  readonly error: string;
+  /** AADSTS number. */
+  readonly number: number;
+  readonly text: string;
+  readonly suberror?: string;
+  /** A claims challenge. */
+  readonly claims?: string;
 }
 
 /** What a test changes. All can be set at any time. */
@@ -270,4 +280,23 @@ export function jwt(header: unknown, claims: unknown): string {
 
 function encode(value: unknown): string {
   return Buffer.from(JSON.stringify(value)).toString("base64url");
+}
+
+/** Returns the JSON of a refusal, in Microsoft Entra ID's shape. */
+export function entraError({ error, number, text, suberror, claims }: EntraRefusal): Record<string, unknown> {
+  const correlation_id = randomUUID();
+  const trace_id = randomUUID();
+  const timestamp = new Date().toISOString().replace(/\.\d+/, "");
+  return {
+    error,
+    error_description:
+      `AADSTS${number}: ${text} Trace ID: ${trace_id} Correlation ID: ${correlation_id} Timestamp: ${timestamp}`,
+    error_codes: [number],
+    timestamp,
+    trace_id,
+    correlation_id,
+    error_uri: `https://login.microsoftonline.com/error?code=${number}`,
+    ...(suberror && { suberror }),
+    ...(claims && { claims }),
+  };
 }

@@ -1,6 +1,26 @@
 /** What a request must be like for the native broker to take it. It says which key is wrong. */
-import type { Sender } from "./behaviour.ts";
-import { Refusal, WIRE_STATUS } from "./refusal.ts";
+import type { BrokerError, Sender } from "./behaviour.ts";
+
+/** A request that the broker refuses, with the wire's status. */
+export class Refusal extends Error {
+  override readonly name = "Refusal";
+  readonly details: BrokerError;
+
+  constructor(status: number, context: string) {
+    super(context);
+    this.details = { status, context };
+  }
+}
+
+/** Statuses by the wire's numbers, which differ from MSALRuntime's from 15 on. */
+export const WIRE_STATUS = {
+  unexpected: 0,
+  interactionRequired: 2,
+  contractViolation: 6,
+  userCanceled: 7,
+  accountUnusable: 13,
+  accountNotFound: 19,
+} as const;
 
 export type JsonObject = { readonly [key: string]: unknown };
 

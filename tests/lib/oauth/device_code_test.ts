@@ -6,8 +6,7 @@ import { parseAuthority } from "../../../lib/authority.ts";
 import { type DeviceCode, pollDeviceCode, startDeviceCode } from "../../../lib/oauth/device_code.ts";
 import type { HttpOptions } from "../../../lib/oauth/fetch.ts";
 import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
-import type { EntraRefusal } from "../../fakes/entra_error.ts";
-import type { ScriptedAnswer } from "../../fakes/fake_entra.ts";
+import type { EntraRefusal, ScriptedAnswer } from "../../fakes/fake_entra.ts";
 import { CLIENT_ID, expectNoSecret, failure, rejection, useEntra } from "../../fixture.ts";
 
 const ANSWER = { device_code: "d", user_code: "A", expires_in: 900 };

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
 import { oauthError, type RefusalContext, refusalOf } from "../../../lib/oauth/errors.ts";
-import { entraError } from "../../fakes/entra_error.ts";
+import { entraError } from "../../fakes/fake_entra.ts";
 import { expectNoSecret } from "../../fixture.ts";
 
 const CONTEXT: RefusalContext = {
