@@ -61,7 +61,6 @@ const NORMAL: Behaviour = {
   defaultAccount: JANE.username,
   tokenLifetimeSeconds: 4000,
   startDelayMs: 0,
-  pingDelayMs: 0,
   noPing: false,
   replies: {},
 };

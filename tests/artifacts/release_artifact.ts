@@ -7,7 +7,7 @@ import type { Bill } from "../../build/sbom.ts";
 import { starterOf } from "../../build/starters.ts";
 import { targetNamed } from "../../build/targets.ts";
 import { type Run, runProgram } from "../bin/run_latchkey.ts";
-import { copyCheckout } from "./checkout_copy.ts";
+import { copyCheckout } from "./artifacts.ts";
 
 const TIMEOUT_MS = 240_000;
 const { name } = targetNamed();

@@ -11,8 +11,7 @@ import { BUN } from "../runtimes/runtime_paths.ts";
 import { findTool } from "../tools/find_tool.js";
 import { reachesModule } from "../tools/reaches_module.ts";
 import { batchOf, TestRun } from "../tools/test_run.ts";
-import { ARTIFACTS, type Artifacts } from "./artifacts.ts";
-import { buildArtifacts } from "./build_artifacts.ts";
+import { ARTIFACTS, type Artifacts, buildArtifacts } from "./artifacts.ts";
 
 /** Longer than all suites take with one command, several times. */
 const LIMIT_MS = 900_000;

@@ -66,8 +66,6 @@ export interface Behaviour {
   readonly tokenLifetimeSeconds?: number;
   /** How long the process waits before it asks for its bus name. @default 0 */
   readonly startDelayMs?: number;
-  /** @default 0 */
-  readonly pingDelayMs?: number;
   /** Ping is never answered. @default false */
   readonly noPing?: boolean;
   /** The process runs and never asks for its bus name. @default false */

@@ -88,7 +88,6 @@ async function answerCall(message: Message, call: Call, behaviour: Behaviour): P
     case "org.freedesktop.DBus.Peer.Ping": {
       const scripted = scriptedReply(behaviour, call);
       if (scripted && scripted.kind !== "delay") return await giveScripted(scripted, message, behaviour);
-      if (behaviour.pingDelayMs) await delay(behaviour.pingDelayMs);
       return behaviour.noPing ? undefined : Message.newMethodReturn(message);
     }
     case "org.freedesktop.DBus.Introspectable.Introspect": {
