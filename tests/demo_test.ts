@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
 import { fileURLToPath } from "node:url";
 import { readFileSync } from "node:fs";
-import { startPrivateBus } from "./fakes/private_bus.ts";
-import { startFakeBroker } from "./fakes/start_fake_broker.ts";
+import { openStage } from "./fixture.ts";
 import { PALETTES } from "./pictures/palette.ts";
 import { sessionLines, sessionPicture } from "./pictures/session_picture.ts";
 
@@ -27,29 +26,20 @@ test("the demonstration says that it stands in where the session has no broker",
 });
 
 test("the demonstration shows nothing of the tokens of the session's own broker", async () => {
-  const bus = await startPrivateBus();
-  try {
-    await startFakeBroker(bus);
-    const { stdout, status } = await runDemo(bus.address);
-    expect(status, stdout).toBe(0);
-    expect(stdout).toContain("This session has a broker");
-    expect(stdout).toContain(`"upn": "jane@contoso.com"`);
-    expect(stdout.slice(0, stdout.indexOf("And without a broker"))).not.toMatch(PART_OF_TOKEN);
-  } finally {
-    await bus.stop();
-  }
+  await using stage = await openStage({ broker: {} });
+  const { stdout, status } = await runDemo(stage.bus.address);
+  expect(status, stdout).toBe(0);
+  expect(stdout).toContain("This session has a broker");
+  expect(stdout).toContain(`"upn": "jane@contoso.com"`);
+  expect(stdout.slice(0, stdout.indexOf("And without a broker"))).not.toMatch(PART_OF_TOKEN);
 });
 
 test("the demonstration fails where a command fails", async () => {
-  const bus = await startPrivateBus();
-  try {
-    await startFakeBroker(bus, { replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
-    const { stdout, status } = await runDemo(bus.address);
-    expect(stdout).toContain("latchkey ended with exit code 3.");
-    expect(status).toBe(1);
-  } finally {
-    await bus.stop();
-  }
+  const replies = { acquireTokenSilently: { kind: "broker_error", status: 2 } } as const;
+  await using stage = await openStage({ broker: { replies } });
+  const { stdout, status } = await runDemo(stage.bus.address);
+  expect(stdout).toContain("latchkey ended with exit code 3.");
+  expect(status).toBe(1);
 });
 
 /** A picture less the letters that differ from run to run: times, and the id of a request. */

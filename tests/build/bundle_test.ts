@@ -6,31 +6,25 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { bundle, bundleCommandLine, ROOT } from "../../build/bundle.ts";
 import { externalPackages } from "../../build/npm_package.ts";
-import { startPrivateBus } from "../fakes/private_bus.ts";
-import { startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { openStage } from "../fixture.ts";
 import { denoCommand } from "../tools/deno_command.ts";
 
 test("bundleCommandLine has all that a silent token evaluates in one file beside the entry", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "latchkey-bundle-")), bus = await startPrivateBus();
-  try {
-    await bundleCommandLine({ folder, facts: { kind: "bundle", target: null, commit: null } });
-    await startFakeBroker(bus);
-    const command = denoCommand(join(folder, "bin/latchkey.js")), coverage = join(folder, "coverage");
-    command.splice(command.indexOf("run") + 1, 0, `--coverage=${coverage}`);
-    const words = ["token", "--client-id", "azure-cli", "--resource", "https://graph.microsoft.com"];
-    const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: bus.address, HOME: folder };
-    execFileSync(command[0]!, [...command.slice(1), ...words, "--broker", "require"], { env });
-    const loaded = await Promise.all(
-      (await readdir(coverage)).map(async (file) => JSON.parse(await readFile(join(coverage, file), "utf8")).url),
-    );
-    const home = pathToFileURL(`${folder}/`).href;
-    const ours = loaded.filter((url) => url.startsWith(home))
-      .map((url) => url.slice(home.length).replace(/-[\w-]{8}\.js$/, ""));
-    expect(ours.sort()).toEqual(["bin/latchkey.js", "chunks/hot"]);
-  } finally {
-    await bus.stop();
-    await rm(folder, { recursive: true });
-  }
+  await using stage = await openStage({ broker: {} });
+  const { folder } = stage;
+  await bundleCommandLine({ folder, facts: { kind: "bundle", target: null, commit: null } });
+  const command = denoCommand(join(folder, "bin/latchkey.js")), coverage = join(folder, "coverage");
+  command.splice(command.indexOf("run") + 1, 0, `--coverage=${coverage}`);
+  const words = ["token", "--client-id", "azure-cli", "--resource", "https://graph.microsoft.com"];
+  const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: stage.bus.address, HOME: folder };
+  execFileSync(command[0]!, [...command.slice(1), ...words, "--broker", "require"], { env });
+  const loaded = await Promise.all(
+    (await readdir(coverage)).map(async (file) => JSON.parse(await readFile(join(coverage, file), "utf8")).url),
+  );
+  const home = pathToFileURL(`${folder}/`).href;
+  const ours = loaded.filter((url) => url.startsWith(home))
+    .map((url) => url.slice(home.length).replace(/-[\w-]{8}\.js$/, ""));
+  expect(ours.sort()).toEqual(["bin/latchkey.js", "chunks/hot"]);
 }, 60_000);
 
 test("bundleCommandLine writes files that Bun does not transpile, and a hot one that engines keep in a byte a character", async () => {

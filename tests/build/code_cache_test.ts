@@ -5,8 +5,7 @@ import { join } from "node:path";
 import { bundleCommandLine } from "../../build/bundle.ts";
 import { addCodeCache, MAKER } from "../../build/code_cache.ts";
 import { V8_FLAGS } from "../../build/executable.ts";
-import { startPrivateBus } from "../fakes/private_bus.ts";
-import { startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { openStage } from "../fixture.ts";
 import { denoRun } from "../tools/deno_command.ts";
 
 interface RunOptions {
@@ -45,19 +44,15 @@ async function bundleOf(name: string, module: string, program: string): Promise<
 
 describe("addCodeCache", () => {
   test("lets the command line work as before", async () => {
-    const bus = await startPrivateBus();
-    try {
-      await startFakeBroker(bus);
-      await bundleCommandLine({ folder, facts: { kind: "bundle", target: null, commit: null } });
-      const program = join(folder, "bin/latchkey.js"), env = { DBUS_SESSION_BUS_ADDRESS: bus.address, HOME: folder };
-      const words = ["accounts", "--client-id", "azure-cli", "--broker", "require"],
-        accounts = run(program, words, { env });
-      addHere(folder);
-      expect(run(program, words, { env })).toBe(accounts);
-      expect(run(program, ["--help"])).toContain("Usage: latchkey COMMAND");
-    } finally {
-      await bus.stop();
-    }
+    await using stage = await openStage({ broker: {} });
+    await bundleCommandLine({ folder, facts: { kind: "bundle", target: null, commit: null } });
+    const program = join(folder, "bin/latchkey.js"),
+      env = { DBUS_SESSION_BUS_ADDRESS: stage.bus.address, HOME: folder };
+    const words = ["accounts", "--client-id", "azure-cli", "--broker", "require"],
+      accounts = run(program, words, { env });
+    addHere(folder);
+    expect(run(program, words, { env })).toBe(accounts);
+    expect(run(program, ["--help"])).toContain("Usage: latchkey COMMAND");
   });
 
   test("keeps what a module imports, imports late and exports", async () => {

@@ -1,8 +1,7 @@
 // What documents show is so: links lead somewhere, commands and options exist, scripts exist, pictures are what was drawn.
 import { describe, expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readCommandLine } from "../../bin/cli/command_line.ts";
@@ -10,8 +9,7 @@ import { loadGroups } from "../../bin/cli/commands.ts";
 import { FIRST_EXAMPLES } from "../../bin/cli/help.ts";
 import { readFigures } from "../bench/figures.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
-import { startPrivateBus } from "../fakes/private_bus.ts";
-import { startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { openStage } from "../fixture.ts";
 import { barPicture } from "../pictures/bar_picture.ts";
 import { withFiguresTable } from "../pictures/figures_table.ts";
 import { PALETTES } from "../pictures/palette.ts";
@@ -173,26 +171,18 @@ describe("README.md", () => {
   });
 
   test("shows commands that work as they are written, in a clone and with a broker", async () => {
-    const home = mkdtempSync(join(tmpdir(), "latchkey-readme-"));
-    const bus = await startPrivateBus();
-    try {
-      const broker = await startFakeBroker(bus);
-      // The demonstration has a suite of its own, and the network is not there.
-      const lines = shellLines("README.md").filter((line) => !line.startsWith("npm run demo"));
-      const script = ["set -e", "shopt -s expand_aliases", "curl() { cat; }", ...lines].join("\n");
-      const { code, stdout, stderr } = await runProgram(["bash", "-c", script], {
-        ...{ HOME: home, XDG_STATE_HOME: "", XDG_CONFIG_HOME: "", npm_config_update_notifier: "false" },
-        DBUS_SESSION_BUS_ADDRESS: bus.address,
-      });
-      await broker.stop();
-      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-      expect(stdout).toMatch(
-        /Usage: latchkey[^]*\njane@contoso\.com\t.*\n[\w-]+\.[\w-]+\.[\w-]+\nAuthorization: Bearer /,
-      );
-    } finally {
-      await bus.stop();
-      rmSync(home, { recursive: true, force: true });
-    }
+    await using stage = await openStage({ broker: {} });
+    // The demonstration has a suite of its own, and the network is not there.
+    const lines = shellLines("README.md").filter((line) => !line.startsWith("npm run demo"));
+    const script = ["set -e", "shopt -s expand_aliases", "curl() { cat; }", ...lines].join("\n");
+    const { code, stdout, stderr } = await runProgram(["bash", "-c", script], {
+      ...{ HOME: stage.folder, XDG_STATE_HOME: "", XDG_CONFIG_HOME: "", npm_config_update_notifier: "false" },
+      DBUS_SESSION_BUS_ADDRESS: stage.bus.address,
+    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(
+      /Usage: latchkey[^]*\njane@contoso\.com\t.*\n[\w-]+\.[\w-]+\.[\w-]+\nAuthorization: Bearer /,
+    );
   });
 });
 

@@ -1,12 +1,10 @@
 // Holds the structure of the sources: layers, sizes, how much a silent token evaluates, and the words that comments avoid.
 import { expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { startPrivateBus } from "../fakes/private_bus.ts";
-import { startFakeBroker } from "../fakes/start_fake_broker.ts";
+import { openStage } from "../fixture.ts";
 import { commitableFiles } from "../tools/commitable_files.ts";
 import { denoCommand } from "../tools/deno_command.ts";
 import { findTool } from "../tools/find_tool.js";
@@ -179,33 +177,28 @@ test("lib and bin stay small", () => {
 const LATE_GLOBALS = ["process", "Buffer", "setTimeout", "clearTimeout", "setInterval", "clearInterval"];
 
 test(`a silent token evaluates at most ${MAX_MODULES} modules on Deno, and reads no global that costs time`, async () => {
-  const bus = await startPrivateBus(), coverage = mkdtempSync(join(tmpdir(), "latchkey-coverage-"));
-  try {
-    await startFakeBroker(bus);
-    const command = denoCommand("bin/latchkey.ts");
-    const preload = join(coverage, "preload.js");
-    writeFileSync(
-      preload,
-      `for (const name of ${JSON.stringify(LATE_GLOBALS)}) {
-        Object.defineProperty(globalThis, name, { get() { throw new Error(name + " was read"); } });
-      }`,
-    );
-    command.splice(command.indexOf("run") + 1, 0, `--coverage=${coverage}`, `--preload=${preload}`);
-    const words = ["token", "--client-id", "azure-cli", "--resource", "https://graph.microsoft.com"];
-    const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: bus.address, HOME: coverage };
-    execFileSync(command[0]!, [...command.slice(1), ...words, "--broker", "require"], { cwd: rootFolder, env });
-    const evaluated = readdirSync(coverage).filter((file) => file.endsWith(".json"))
-      .map((file) => JSON.parse(readFileSync(join(coverage, file), "utf8")))
-      .filter(({ functions }) =>
-        functions.some(({ ranges: [range] }: { ranges: { count: number }[] }) => range!.count > 0)
-      )
-      .flatMap(({ url }) => ownPath(url) ?? []);
-    expect(evaluated).toContain("bin/latchkey.ts");
-    expect(evaluated.sort().slice(MAX_MODULES)).toEqual([]);
-  } finally {
-    await bus.stop();
-    rmSync(coverage, { recursive: true });
-  }
+  await using stage = await openStage({ broker: {} });
+  const coverage = stage.folder;
+  const command = denoCommand("bin/latchkey.ts");
+  const preload = join(coverage, "preload.js");
+  writeFileSync(
+    preload,
+    `for (const name of ${JSON.stringify(LATE_GLOBALS)}) {
+      Object.defineProperty(globalThis, name, { get() { throw new Error(name + " was read"); } });
+    }`,
+  );
+  command.splice(command.indexOf("run") + 1, 0, `--coverage=${coverage}`, `--preload=${preload}`);
+  const words = ["token", "--client-id", "azure-cli", "--resource", "https://graph.microsoft.com"];
+  const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: stage.bus.address, HOME: coverage };
+  execFileSync(command[0]!, [...command.slice(1), ...words, "--broker", "require"], { cwd: rootFolder, env });
+  const evaluated = readdirSync(coverage).filter((file) => file.endsWith(".json"))
+    .map((file) => JSON.parse(readFileSync(join(coverage, file), "utf8")))
+    .filter(({ functions }) =>
+      functions.some(({ ranges: [range] }: { ranges: { count: number }[] }) => range!.count > 0)
+    )
+    .flatMap(({ url }) => ownPath(url) ?? []);
+  expect(evaluated).toContain("bin/latchkey.ts");
+  expect(evaluated.sort().slice(MAX_MODULES)).toEqual([]);
 });
 
 /** Lines of sources that match, as `file:number: line`. */
