@@ -43,9 +43,9 @@ const ROUNDING_MS = 2_000;
 /** Accepted difference between this machine's clock and a server's. WSL's clock drifts while the host sleeps. */
 export const CLOCK_TOLERANCE_S: number = 300;
 
-/** Returns true if a token is valid for longer than the margin. `now` is in milliseconds since 1970. */
-export function isFresh({ expiresOn }: Pick<AuthenticationResult, "expiresOn">, now: number): boolean {
-  return expiresOn.getTime() - now > EXPIRY_MARGIN_MS;
+/** Returns true if a token that expires then is valid for longer than the margin. Times are in milliseconds since 1970. */
+export function isFresh(expiresOn: Date | number, now: number): boolean {
+  return Number(expiresOn) - now > EXPIRY_MARGIN_MS;
 }
 
 /** Hides the tokens of a result from `console.log` and inspection, not from `JSON.stringify`. Returns the same object. */
@@ -103,11 +103,27 @@ export function refuseOther(
   throw new LatchkeyError("interaction_required", message, { correlationId, remedy });
 }
 
-/** Throws `interaction_required` if an answer's sign-in is older than `maxAge` seconds, or of unknown age. */
+/**
+ * Returns true if the user signed in at most `maxAge` seconds before `since`. An unknown time is not recent, nor is one in the
+ * future: the clock is wrong then.
+ *
+ * @param authTime The claim `auth_time` (OpenID Connect Core, 2).
+ */
+export function isSignInRecent(
+  authTime: unknown,
+  maxAge: number,
+  { since, now }: { readonly since: number; readonly now: number },
+): boolean {
+  return typeof authTime === "number" && authTime + maxAge >= since / 1000 &&
+    authTime <= now / 1000 + CLOCK_TOLERANCE_S;
+}
+
+/**
+ * Throws `interaction_required` if the sign-in of a silent token is older than `maxAge` seconds, or of unknown age. The difference
+ * between the clocks is not allowed for: at worst the user signs in again.
+ */
 export function refuseOld(result: AuthenticationResult, maxAge: number, now: number): void {
-  const at = result.idTokenClaims?.auth_time;
-  const age = typeof at === "number" ? now / 1000 - at : Infinity;
-  if (age <= maxAge && age >= -CLOCK_TOLERANCE_S) return; // a time in the future means that the clock is wrong
+  if (isSignInRecent(result.idTokenClaims?.auth_time, maxAge, { since: now, now })) return;
   throw new LatchkeyError("interaction_required", `The sign-in is not known to be of the last ${maxAge} seconds`, {
     correlationId: result.correlationId,
     remedy: { kind: "sign_in_again" },

@@ -245,14 +245,14 @@ export function accessTokenIn(
   for (const environment of environments) {
     const key = accessTokenKey({ homeAccountId, environment, clientId, realm }, wanted, extension);
     const entry = document.entry("AccessToken", key);
-    if (!entry || !isAt(entry) || !isFor(entry, wanted) || capabilitiesIn(entry) !== capabilities) continue;
+    if (!entry || !isMatching(entry) || !hasScopes(entry, wanted) || capabilitiesIn(entry) !== capabilities) continue;
     if (stateOf(entry, app.now, extension) === "use") {
       return { result: readResult(document, entry, query, app), state: "use" };
     }
   }
   const key = { homeAccountId, environment: environments[0]!, clientId, realm, scope: wanted[0]! };
   const found = document.accessTokensFor(key).flatMap((entry) => {
-    const state = isFor(entry, wanted) && capabilitiesIn(entry) === capabilities
+    const state = hasScopes(entry, wanted) && capabilitiesIn(entry) === capabilities
       ? stateOf(entry, app.now, extension)
       : undefined;
     return state ? [{ entry, state, cachedAt: readEpochSeconds(entry.cached_at) ?? 0 }] : [];
@@ -263,7 +263,7 @@ export function accessTokenIn(
   return best && { result: readResult(document, best.entry, query, app), state: best.state };
 
   // A key is not proof: its parts can contain the separator, and it ignores case that matters.
-  function isAt(entry: CacheEntry): boolean {
+  function isMatching(entry: CacheEntry): boolean {
     return isOfApp(entry, app) && holderOf(entry) === idKey(homeAccountId) &&
       realm === (text(entry.realm)?.toLowerCase() ?? "");
   }
@@ -275,7 +275,7 @@ export function boundedToken(endMs: number, token: CachedToken, now: number): Ca
   const bounded = boundedBy(endMs, result, now);
   if (bounded === result) return token;
   const { expiresOn, extendedExpiresOn = expiresOn, refreshOn } = bounded;
-  if (isFresh(bounded, now)) {
+  if (isFresh(expiresOn, now)) {
     return { result: bounded, state: refreshOn && refreshOn.getTime() <= now ? "renew" : state };
   }
   return extendedExpiresOn.getTime() > now ? { result: bounded, state: "outage" } : undefined;
@@ -310,7 +310,7 @@ export function lastTokenEndIn(document: CacheDocument, homeAccountId: string, a
   return ends.length > 0 ? new Date(Math.max(...ends)) : undefined;
 }
 
-function isFor({ target }: CacheEntry, wanted: readonly string[]): boolean {
+function hasScopes({ target }: CacheEntry, wanted: readonly string[]): boolean {
   const granted = scopesOf(target);
   return wanted.every((scope) => granted.includes(scope.toLowerCase()));
 }
@@ -334,7 +334,7 @@ function stateOf(entry: CacheEntry, now: number, extension?: string): CachedToke
   if (expiresOn === undefined || !hasSecret(entry) || !isPlainToken(entry, extension)) return undefined;
   // The clock was set back since, so that the token's end is unknown.
   if (cachedAt > now + EXPIRY_MARGIN_MS) return undefined;
-  if (expiresOn - now > EXPIRY_MARGIN_MS) return (readEpochSeconds(refresh_on) ?? Infinity) <= now ? "renew" : "use";
+  if (isFresh(expiresOn, now)) return (readEpochSeconds(refresh_on) ?? Infinity) <= now ? "renew" : "use";
   return endOf(entry) > now ? "outage" : undefined;
 }
 
@@ -348,7 +348,7 @@ function readResult(
   const [expiresOn = 0, extendedExpiresOn = 0, refreshOn] = [expires_on, extended_expires_on, refresh_on]
     .map(readEpochSeconds);
   const realm = text(entry.realm) ?? "";
-  const idTokenEntry = idTokenBeside(document, entry, account, app);
+  const idTokenEntry = idTokenOf(document, entry, account, app);
   const idToken = text(idTokenEntry?.secret);
   const idTokenClaims = idTokenEntry && claimsOf(idTokenEntry);
   return redactTokens({
@@ -380,19 +380,19 @@ function claimsOf(entry: CacheEntry): JsonObject | undefined {
 }
 
 /** Returns the id token of the same account, app and tenant. */
-function idTokenBeside(
+function idTokenOf(
   document: CacheDocument,
   { environment, realm }: CacheEntry,
   { homeAccountId }: AccountInfo,
   app: CacheApp,
 ): CacheEntry | undefined {
-  const isBeside = (entry: CacheEntry | undefined): boolean =>
+  const isMatching = (entry: CacheEntry | undefined): boolean =>
     entry !== undefined && hasSecret(entry) && isOfApp(entry, app) && entry.realm === realm &&
     holderOf(entry) === idKey(homeAccountId);
   const host = text(environment) ?? "";
   const tenant = text(realm) ?? "";
   const identity = { homeAccountId, clientId: app.clientId, environment: host, realm: tenant };
   const byKey = document.entry("IdToken", idTokenKey(identity));
-  if (isBeside(byKey)) return byKey;
-  return document.ofAccount("IdToken", homeAccountId).find(({ entry }) => isBeside(entry))?.entry;
+  if (isMatching(byKey)) return byKey;
+  return document.ofAccount("IdToken", homeAccountId).find(({ entry }) => isMatching(entry))?.entry;
 }

@@ -8,6 +8,7 @@
  * @module
  */
 import type { AddressInfo, Server, Socket } from "node:net";
+import { isLoopbackHost } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
 
 /** An answer to a request. */
@@ -299,8 +300,8 @@ export function hostsOf(names: readonly string[], port: number): readonly string
  * Returns true for a Host header that names this machine, with any port or none: what a client of a Unix socket sends, directly or
  * through a relay on a port. A page that reaches such a relay by DNS rebinding sends its own site's name.
  */
-export function isLoopbackHost(host: string): boolean {
-  return /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i.test(host);
+export function isLoopbackAuthority(authority: string): boolean {
+  return isLoopbackHost(authority.replace(/:\d{1,5}$/, "").toLowerCase());
 }
 
 /** Returns a function that compares a string with a secret, in a time that tells no more of the secret than its length. */

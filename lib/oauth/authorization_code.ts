@@ -17,7 +17,7 @@ import {
 } from "@panva/oauth4webapi";
 import { isAtRedirectUri, isMicrosoftAuthority, redirectPath, uriToRegister } from "../authority.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { redacted } from "../token.ts";
+import { isSignInRecent, redacted } from "../token.ts";
 import { oauthError } from "./errors.ts";
 import { clientOf, type HttpOptions, translateErrors } from "./fetch.ts";
 import {
@@ -69,8 +69,11 @@ export interface AuthCodeFlow extends AuthorizationFlow {
 }
 
 const FLOW_LIFETIME_MS = 60 * 60_000;
-/** Difference between the clocks that is accepted in the time of a sign-in, in seconds. */
-const AUTH_TIME_TOLERANCE_S = 120;
+/**
+ * Accepted difference between the clocks in the time of a sign-in. `refuseOld` accepts none, as its refusal leads to a sign-in;
+ * a sign-in refused here would fail each time if this clock is ahead.
+ */
+const AUTH_TIME_TOLERANCE_MS = 2 * 60_000;
 
 /** Starts a sign-in. Throws as {@linkcode authorizationUrl}. */
 export async function startAuthorization(
@@ -222,8 +225,8 @@ export async function finishAuthorization(
   }
   // Relative to the start, so that the time to consent does not count. oauth4webapi allows its clock tolerance of minutes
   // instead, which is too much for a `maxAge` of one minute.
-  const isRecent = maxAge === undefined ||
-    typeof authTime === "number" && authTime + maxAge + AUTH_TIME_TOLERANCE_S >= startedOn / 1000;
+  const since = startedOn - AUTH_TIME_TOLERANCE_MS;
+  const isRecent = maxAge === undefined || isSignInRecent(authTime, maxAge, { since, now: now() });
   if (!isRecent) {
     throw failure("interaction_required", `The sign-in is not known to be of the last ${maxAge} seconds`);
   }

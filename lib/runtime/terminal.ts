@@ -4,7 +4,7 @@
  * @module
  */
 import { untilAborted, withinTime } from "../async.ts";
-import { type ByteStream, currentRuntime, denoNamespace, operatingSystem, programIo, type StreamName } from "./host.ts";
+import { type ByteStream, denoNamespace, operatingSystem, programIo, type StreamName } from "./host.ts";
 
 /** Takes what goes to standard error, while {@linkcode dropUnreadErrors} is in effect. */
 let writeErrors: ((text: string) => void) | undefined;
@@ -17,14 +17,17 @@ export function write(stream: "stdout" | "stderr", text: string): void {
   if (stream === "stderr" && writeErrors) return writeErrors(text);
   const own = programIo();
   if (own) return own.write(stream, new TextEncoder().encode(text));
-  if (isConsoleOfNode(stream)) return void globalThis.process[stream].write(text);
+  if (isWindowsConsole(stream)) return void globalThis.process[stream].write(text);
   const writeSome = writer(stream);
   for (let bytes = new TextEncoder().encode(text); bytes.length > 0;) bytes = bytes.subarray(writeSome(bytes));
 }
 
-/** A console takes bytes in its code page, and Node's stream writes to it in Unicode. Deno and Bun set the code page to UTF-8. */
-function isConsoleOfNode(stream: "stdout" | "stderr"): boolean {
-  if (operatingSystem() !== "win32" || currentRuntime().name !== "Node") return false;
+/**
+ * Returns true for a console of Windows on Node or Bun. It takes bytes in its own code page, and their streams write to it in
+ * Unicode, before they return. Deno converts the bytes itself.
+ */
+function isWindowsConsole(stream: "stdout" | "stderr"): boolean {
+  if (denoNamespace() || operatingSystem() !== "win32") return false;
   return globalThis.process.getBuiltinModule("node:tty").isatty(stream === "stdout" ? 1 : 2);
 }
 
@@ -34,13 +37,6 @@ function writer(stream: "stdout" | "stderr"): (bytes: Uint8Array) => number {
   if (deno) return (bytes) => deno[stream].writeSync(bytes);
   const { writeSync } = globalThis.process.getBuiltinModule("node:fs");
   const fd = stream === "stdout" ? 1 : 2;
-  if (operatingSystem() === "win32" && globalThis.process[stream].isTTY) {
-    // A console takes bytes in a code page of its own. Node's stream gives it UTF-16, before it returns.
-    return (bytes) => {
-      globalThis.process[stream].write(bytes);
-      return bytes.length;
-    };
-  }
   return (bytes) => {
     try {
       return writeSync(fd, bytes);

@@ -362,7 +362,7 @@ export class MemoryCache {
   find(key: string, now: number): AuthenticationResult | undefined {
     const cached = this.#tokens.get(key);
     const token = cached && boundedBy(cached.endMs, cached.token, now);
-    return token && isFresh(token, now) ? token : undefined;
+    return token && isFresh(token.expiresOn, now) ? token : undefined;
   }
 
   /** Returns a token, good or not: a broker is shown it to renew it. */

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { inspect } from "node:util";
 import { LatchkeyError } from "../../lib/errors.ts";
-import { type AuthenticationResult, redactTokens, refuseOld } from "../../lib/token.ts";
+import { type AuthenticationResult, isSignInRecent, redactTokens, refuseOld } from "../../lib/token.ts";
 
 /** What console.log uses on Deno, on Bun and on Node. */
 const INSPECTORS: readonly ((value: unknown) => string)[] = [
@@ -47,4 +47,10 @@ test("refuseOld() refuses a sign-in of too long ago, of the time to come, and of
   for (const time of [939, 1301, undefined]) {
     expect(() => refuseOld(signedInAt(time), 60, 1_000_000)).toThrow(LatchkeyError);
   }
+});
+
+test("isSignInRecent() counts the age from the start of the sign-in, and the future from now", () => {
+  const isRecent = (authTime: unknown) => isSignInRecent(authTime, 60, { since: 1_000_000, now: 2_000_000 });
+  for (const time of [940, 1000, 1301, 2300]) expect(isRecent(time)).toBe(true);
+  for (const time of [939, 2301, undefined, "1000"]) expect(isRecent(time)).toBe(false);
 });

@@ -149,7 +149,7 @@ test("lib/web.ts reaches no platform code, not even through import()", () => {
 /** Policies as they look in the sources, and the only files that may have them. */
 const POLICIES: readonly (readonly [policy: string, pattern: RegExp, homes: readonly string[]])[] = [
   ["the form of a scope", /\\x21\\x23-\\x5B/, ["lib/scopes.ts"]],
-  ["the margin before a token's expiry", /EXPIRY_MARGIN_MS: number =|expiresOn\.getTime\(\) - \w+ [<>]/, [
+  ["the margin before a token's expiry", /EXPIRY_MARGIN_MS: number =|expiresOn\)?(\.getTime\(\))? - now(\(\))? [<>]/i, [
     "lib/token.ts",
   ]],
   ["who can be asked", /isTerminal\("stdin"\) && isTerminal\("stderr"\)/, ["lib/runtime/terminal.ts"]],

@@ -7,7 +7,7 @@ import { encodeHex, readJson } from "../../../lib/encoding.ts";
 import {
   hostsOf,
   type HttpReply,
-  isLoopbackHost,
+  isLoopbackAuthority,
   readRequestHead,
   type RequestHead,
   secretComparer,
@@ -71,7 +71,7 @@ function refusalOf({ method, path, fields }: RequestHead, at: SecretPort | undef
   if (at && !hostsOf(["127.0.0.1", "localhost"], at.port).includes(host)) {
     return { statusCode: 421, message: "The Host header must be 127.0.0.1 with this port" };
   }
-  if (!at && !isLoopbackHost(host)) return { statusCode: 421, message: "The Host header must be localhost" };
+  if (!at && !isLoopbackAuthority(host)) return { statusCode: 421, message: "The Host header must be localhost" };
   if (fields.has("origin") || (fields.get("sec-fetch-site") ?? "none") !== "none") {
     return { statusCode: 403, message: "Web pages get no token here" };
   }

@@ -7,7 +7,7 @@
  * @module
  */
 import { claimsIn } from "../../../lib/oauth/challenged_fetch.ts";
-import { hostsOf, isLoopbackHost } from "../../../lib/http/server.ts";
+import { hostsOf, isLoopbackAuthority } from "../../../lib/http/server.ts";
 import type { Refusal } from "./endpoint.ts";
 import type { Route, Upstream } from "./upstream_rules.ts";
 
@@ -95,7 +95,7 @@ export function proxyPlace(
 /** Judges who sends a request. A web page sends `Origin` or `Sec-Fetch-Site`, or reaches this machine by another host name. */
 export function senderRefusal(headers: readonly Header[], { hosts, isSecret }: ProxyPlace): Refusal | undefined {
   const host = headerOf(headers, "host")?.toLowerCase() ?? "";
-  if (!hosts.has(host) && (isSecret || !isLoopbackHost(host))) {
+  if (!hosts.has(host) && (isSecret || !isLoopbackAuthority(host))) {
     return {
       statusCode: 421,
       message: `The Host header must be ${

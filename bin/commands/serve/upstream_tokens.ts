@@ -80,7 +80,7 @@ export class ScopeTokens {
     const renewed = next && this.answer(next, signal);
     if (renewed !== undefined) return await renewed;
     // It is used until shortly before it expires: a token without the claims would be refused again.
-    if (this.#challenged && isFresh(this.#challenged, this.#now())) return this.#challenged;
+    if (this.#challenged && isFresh(this.#challenged.expiresOn, this.#now())) return this.#challenged;
     this.#challenged = undefined;
     this.#limits.forgetAnswered();
     return await this.#request({ signal });

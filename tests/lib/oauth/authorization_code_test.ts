@@ -224,6 +224,11 @@ describe("lib/oauth/authorization_code with Entra", () => {
     entra.behaviour.idToken = secondsAgo(300);
     expect((await failure(signIn("common", { maxAge: 60 }))).code).toBe("interaction_required");
     expect((await signIn("common", { maxAge: 600 })).result.accessToken).toBeTruthy();
+    // Clocks differ, but not by this much: with its own clock behind, the app took any sign-in for one of just now.
+    entra.behaviour.idToken = secondsAgo(100);
+    expect((await signIn("common", { maxAge: 0 })).result.accessToken).toBeTruthy();
+    entra.behaviour.idToken = secondsAgo(-600);
+    expect((await failure(signIn("common", { maxAge: 60 }))).code).toBe("interaction_required");
     entra.behaviour.idToken = { auth_time: undefined };
     expect((await failure(signIn("common", { maxAge: 600 }))).code).toBe("interaction_required");
     expect((await signIn("common")).result.accessToken).toBeTruthy();
