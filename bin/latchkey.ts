@@ -109,9 +109,11 @@ async function runWords(words: readonly string[]): Promise<number> {
   }
 
   async function perform(): Promise<number | void> {
-    if (first === undefined) throw new UsageError("A command is missing");
+    if (first === undefined) throw new UsageError("Missing command");
     if (first === "--version") return await (await import("./cli/help.ts")).printVersion(rest);
-    if (["--help", "-h", "help"].includes(first)) return await printHelp(rest[0]);
+    if (["--help", "-h", "help"].includes(first)) {
+      return await printHelp(rest[0], { isDetailed: rest.some((word) => ["-v", "--verbose"].includes(word)) });
+    }
     listening = listenForSignals(); // takes Deno 0.5 ms, and only commands need it
     return await Promise.race([performCommand(first, listening), listening.tooLong]);
   }
@@ -125,7 +127,7 @@ async function runWords(words: readonly string[]): Promise<number> {
     const { command } = await entry.load();
     const given = entry === CONFIG_FILE ? words : rest;
     line = readCommandLine(command, given);
-    if (line.help) return await printHelp(name);
+    if (line.help) return await printHelp(name, { isDetailed: line.count("verbose") > 0 });
     line = await withProfile(command, given, line);
     // The terminals of Git Bash are pipes to Windows.
     if (operatingSystem() === "win32" && readEnvironment("MSYSTEM") !== undefined) {
@@ -181,9 +183,9 @@ function findCommand(word: string): CommandEntry {
   throw unknown(`command ${JSON.stringify(word)}`, word, COMMANDS.map(({ name }) => name));
 }
 
-async function printHelp(word: string | undefined): Promise<void> {
+async function printHelp(word: string | undefined, { isDetailed }: { readonly isDetailed: boolean }): Promise<void> {
   const { helpOf, overview } = await import("./cli/help.ts");
-  if (word !== undefined) return print(helpOf((await findCommand(word).load()).command));
+  if (word !== undefined) return print(helpOf((await findCommand(word).load()).command, { isDetailed }));
   print(overview(GROUPS));
 }
 

@@ -23,19 +23,19 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
   group(
     "Tokens and accounts",
     ["token", "Print an access token", () => import("../commands/token.ts")],
-    ["login", "Sign in, silently if a broker can, and print the account", () => import("../commands/login.ts")],
+    ["login", "Sign in, silently if the broker can, and print the account", () => import("../commands/login.ts")],
     ["logout", "Sign an account out of this app", () => import("../commands/logout.ts")],
     [
       "status",
-      "Show who is signed in, how, and until when; requests no token",
+      "Show who is signed in, how, and until when, without requesting a token",
       () => import("../commands/status.ts"),
       "whoami",
     ],
-    ["accounts", "List the accounts that tokens are available for", () => import("../commands/accounts.ts")],
-    ["cookie", "Print a cookie that signs a browser in", () => import("../commands/cookie.ts")],
+    ["accounts", "List the accounts you can get tokens for", () => import("../commands/accounts.ts")],
+    ["cookie", "Print a cookie that signs in a browser", () => import("../commands/cookie.ts")],
     [
       "sign",
-      "Print a token that is bound to one HTTP request (a Signed HTTP Request)",
+      "Print a token bound to one HTTP request (Signed HTTP Request)",
       () => import("../commands/sign.ts"),
     ],
     [
@@ -48,19 +48,19 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
     "For other programs",
     [
       "az-shim",
-      "Install an az program that answers Azure's SDKs and Terraform through latchkey",
+      "Install a stand-in az for Azure SDKs and Terraform",
       () => import("../commands/az/shim.ts"),
     ],
     [
       "az",
-      "Answer the Azure CLI calls of other programs: tokens, accounts and subscriptions",
+      "Act as Azure CLI for other programs: tokens, accounts and subscriptions",
       () => import("../commands/az/az.ts"),
     ],
     ["git", "Git credential helper for Azure DevOps and your own servers", () => import("../commands/git/git.ts")],
     ["kube", "Credential plugin for kubectl", () => import("../commands/kube/kube.ts")],
     [
       "mcp",
-      "Stdio server for MCP clients, in front of a remote MCP server that needs tokens",
+      "Stdio server for MCP clients, in front of a remote MCP server that requires tokens",
       () => import("../commands/mcp/mcp.ts"),
     ],
     [
@@ -70,7 +70,7 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
     ],
     [
       "browser-host",
-      "Native messaging host of the browser extension linux-entra-sso, which signs browsers in",
+      "Native messaging host for the browser extension linux-entra-sso",
       () => import("../commands/browser_host/browser_host.ts"),
     ],
   ),
@@ -83,10 +83,10 @@ export const GROUPS: readonly { readonly title: string; readonly commands: reado
     ],
     [
       "app",
-      "Print the redirect URIs that an app registration needs, and how to add them",
+      "Print the redirect URIs for an app registration, and how to add them",
       () => import("../commands/app.ts"),
     ],
-    ["completions", "Print a shell's completions for latchkey", () => import("./completions.ts")],
+    ["completions", "Print the completions for a shell", () => import("./completions.ts")],
     ["man", "Print the manual page", () => import("./help.ts")],
   ),
 ];

@@ -12,21 +12,24 @@ const SHELLS = { bash: bashCompletions, zsh: zshCompletions, fish: fishCompletio
 
 export const command: Command = {
   name: "completions",
-  summary: "Print a shell's completions for latchkey",
+  summary: "Print the completions for a shell",
   usage: "completions bash|zsh|fish|powershell",
   operands: 1,
   operand: { value: "SHELL", choices: Object.keys(SHELLS) },
   options: [
     {
-      ...switchOption("profiles", "Print the names of the profiles instead, as the completions need them"),
+      ...switchOption("profiles", "Print the names of the profiles, for the completions"),
       environment: false,
     },
   ],
   examples: [
-    ["source <(latchkey completions bash)", "in ~/.bashrc", ""],
-    ["source <(latchkey completions zsh)", "in ~/.zshrc, after compinit", ""],
-    ["latchkey completions fish > ~/.config/fish/completions/latchkey.fish", "once", ""],
-    ["latchkey completions powershell | Out-String | Invoke-Expression", "in PowerShell's $PROFILE"],
+    ["source <(latchkey completions bash)", "Load the completions in ~/.bashrc", ""],
+    ["source <(latchkey completions zsh)", "Load the completions in ~/.zshrc, after compinit", ""],
+    ["latchkey completions fish > ~/.config/fish/completions/latchkey.fish", "Install the completions", ""],
+    [
+      "latchkey completions powershell | Out-String | Invoke-Expression",
+      "Load the completions in PowerShell's $PROFILE",
+    ],
   ],
   async run(line, _signal, loadGroups) {
     const [shell = ""] = line.operands;

@@ -32,20 +32,27 @@ export const TOKEN_FORMATS: Readonly<Record<TokenFormat, (result: Authentication
 /** The formats of all commands. `LATCHKEY_FORMAT` is set for all of them, and counts where a command has the format. */
 const FORMATS: readonly string[] = [...Object.keys(TOKEN_FORMATS), "text", "cookie"];
 
-/** Returns `--format` with some of the formats; the first is the default. */
+/** Returns `--format` with some of the formats, each with its meaning; the first is the default. */
 export function formatOption<const Choice extends TokenFormat | "text" | "cookie">(
-  choices: readonly [Choice, ...Choice[]],
-  summary = "Output format",
+  meanings: Readonly<Record<Choice, string>>,
 ): ChoiceOption<Choice> {
-  return { ...choiceOption("format", choices, summary), foreignChoices: FORMATS };
+  return { ...choiceOption("format", meanings, "Output format"), value: "FORMAT", foreignChoices: FORMATS };
 }
 
-export const TEXT_FORMAT: ChoiceOption<"text" | "json"> = formatOption(["text", "json"]);
+export const TEXT_FORMAT: ChoiceOption<"text" | "json"> = formatOption({
+  text: "Readable text",
+  json: "JSON, for programs",
+});
 
-export const TOKEN_FORMAT: ChoiceOption<TokenFormat> = formatOption(
-  Object.keys(TOKEN_FORMATS) as [TokenFormat],
-  "Output format; az is what az account get-access-token prints, headers a JSON object of HTTP headers, claims what is in the token",
-);
+export const TOKEN_FORMAT: ChoiceOption<TokenFormat> = formatOption({
+  token: "The access token alone",
+  json: "The token with its expiry, account and ID token",
+  header: "The Authorization header, for curl -H @-",
+  headers: "A JSON object of HTTP headers",
+  env: "NAME=VALUE lines for a shell",
+  az: "The output of az account get-access-token",
+  claims: "The token's claims, decoded but not verified",
+});
 
 /** Prints a token in the format of a command line that has `TOKEN_FORMAT`. */
 export function printToken(result: AuthenticationResult, line: CommandLine): void {

@@ -16,6 +16,10 @@ export interface Option {
   readonly value?: string;
   /** The only values that are accepted. */
   readonly choices?: readonly string[];
+  /** Meaning of each choice, for the help. */
+  readonly meanings?: Readonly<Record<string, string>>;
+  /** Heading of the help for an option that few callers need. */
+  readonly group?: "Sign-in options" | "Cache options" | "Request options" | "Endpoint options" | undefined;
   /** Values that the environment may have for other commands: here they are ignored. */
   readonly foreignChoices?: readonly string[];
   /** Values that a shell offers, though others are accepted as well. */
@@ -25,7 +29,7 @@ export interface Option {
   readonly environment?: boolean;
   /** `false`: a profile's value is not used, since the command means something else by it. @default true */
   readonly fromProfile?: boolean;
-  /** Description in one line. */
+  /** Imperative or noun phrase that describes it in one line. */
   readonly summary: string;
 }
 
@@ -44,11 +48,11 @@ export interface CommandSyntax {
   readonly name: string;
   /** Another name. */
   readonly alias?: string;
-  /** Description in one line. */
+  /** Imperative or noun phrase that describes it in one line. */
   readonly summary: string;
   /** Its arguments, as the help shows them. */
   readonly usage: string;
-  /** The greatest number of arguments beside options. */
+  /** The greatest number of arguments that are not options. */
   readonly operands: number;
   /** Kind of these arguments, for a shell that completes them. @default files */
   readonly operand?: Pick<Option, "choices"> & { readonly value: string };
@@ -57,7 +61,6 @@ export interface CommandSyntax {
   readonly options: readonly Option[];
   /** Reasons why it lacks options that other commands have, by the options' names. */
   readonly unlike?: Readonly<Record<string, string>>;
-  /** Example command lines, each with its purpose. */
   /** Examples, each with its form for Windows if that differs; an empty one is not for Windows. */
   readonly examples: readonly (readonly [line: string, why: string, onWindows?: string])[];
 }
@@ -72,13 +75,14 @@ export function textOption(name: string, value: string, summary: string): Option
   return { name, kind: "text", value, summary };
 }
 
-/** Returns an option with one of several values; the first is the default. */
+/** Returns an option with one of several values, each with its meaning; the first is the default. */
 export function choiceOption<const Choice extends string>(
   name: string,
-  choices: readonly [Choice, ...Choice[]],
+  meanings: Readonly<Record<Choice, string>>,
   summary: string,
 ): ChoiceOption<Choice> {
-  return { name, kind: "text", choices, default: choices[0], summary };
+  const choices = Object.keys(meanings) as [Choice];
+  return { name, kind: "text", choices, meanings, default: choices[0], summary };
 }
 
 export function switchOption(name: string, summary: string): Option & { readonly kind: "switch" } {
@@ -89,49 +93,53 @@ export const VERBOSE: Option & { readonly kind: "count" } = {
   name: "verbose",
   alias: "v",
   kind: "count",
-  summary: "Log to stderr; -vv logs everything but secrets",
+  summary: "Log to stderr; -vv logs everything except secrets",
 };
 
 export const TIMEOUT: Option = {
   name: "timeout",
   kind: "seconds",
   value: "SECONDS",
-  summary: "Time limit of the whole command",
+  summary: "Time limit for the whole command",
 };
 
 export const MIN_TTL: Option = {
   ...TIMEOUT,
   name: "min-ttl",
+  group: "Cache options",
   summary: "Renew a token that expires in less than SECONDS",
 };
 
-export const FORCE_REFRESH: Option & { readonly kind: "switch" } = switchOption(
-  "force-refresh",
-  "Request a new token even if a cached one is still valid",
-);
+export const FORCE_REFRESH: Option & { readonly kind: "switch" } = {
+  ...switchOption("force-refresh", "Request a new token even if a cached one is still valid"),
+  group: "Cache options",
+};
 
-export const CLAIMS: Option = textOption("claims", "JSON", "Answer a claims challenge");
+export const CLAIMS: Option = {
+  ...textOption("claims", "JSON", "Claims from a claims challenge"),
+  group: "Request options",
+};
 
-export const NONCE: Option = textOption("nonce", "TEXT", "Nonce from the resource, signed with the request");
+export const NONCE: Option = textOption("nonce", "NONCE", "Nonce from the resource, signed with the request");
 
-export const TENANT: Option = textOption("tenant", "TENANT", "Tenant id or domain to ask instead of the authority's");
+export const TENANT: Option = textOption("tenant", "TENANT", "Tenant (id or domain) to use instead of the authority's");
 
 export const ACCOUNT: Option = textOption(
   "account",
   "USER",
-  "User name, such as jane@contoso.com, or home account id; without it, the account of the device",
+  "User name or home account id (default: the account of the device)",
 );
 
 /** Tenant of the account, for commands that act on one of several. */
 export const ACCOUNT_TENANT: Option = {
   ...TENANT,
-  summary: "Tenant id of the account; needed if one user has accounts in several tenants",
+  summary: "Tenant id of the account; required if the user has accounts in several tenants",
 };
 
 /** Account, for commands that act on one of several. */
 export const CHOSEN_ACCOUNT: Option = {
   ...ACCOUNT,
-  summary: "User name or home account id; needed if there are several accounts",
+  summary: "User name or home account id; required if there are several accounts",
 };
 
 const SCOPE: Option = {
@@ -140,17 +148,13 @@ const SCOPE: Option = {
   value: "SCOPE",
   summary: "Scope to request, such as User.Read; may be repeated",
 };
-const RESOURCE = textOption("resource", "URL", "Short for --scope URL/.default, which it may also be");
+const RESOURCE = textOption("resource", "URL", "Shorthand for --scope URL/.default");
 
 export const SCOPES: readonly Option[] = [SCOPE, RESOURCE];
 
-/** A server that says itself which tokens it needs. Each call names its own. */
+/** A server that states which tokens it needs. Each call names its own. */
 export const FOR: Option = {
-  ...textOption(
-    "for",
-    "URL",
-    "Request what this protected server needs, such as an MCP server, as latchkey mcp URL does",
-  ),
+  ...textOption("for", "URL", "Protected server, such as an MCP server, that states the scopes it needs"),
   environment: false,
   fromProfile: false,
 };
@@ -162,62 +166,83 @@ export const GRAPH_SCOPE = "https://graph.microsoft.com/.default";
 export const SCOPES_OR_DEFAULT: readonly Option[] = [
   {
     ...SCOPE,
-    summary: `${SCOPE.summary} (${GRAPH_SCOPE}; email if the authority is not Microsoft's)`,
+    summary: `${SCOPE.summary} (default: ${GRAPH_SCOPE}, or email at other providers)`,
   },
   RESOURCE,
 ];
 
-export const INTERACTIVE: ChoiceOption<"auto" | "never" | "always"> = choiceOption(
-  "interactive",
-  ["auto", "never", "always"],
-  "Whether a window or the browser may be opened; auto: if stdin and stderr are terminals",
-);
+export const INTERACTIVE: ChoiceOption<"auto" | "never" | "always"> = {
+  ...choiceOption("interactive", {
+    auto: "If stdin and stderr are terminals",
+    never: "Fail if a prompt is required",
+    always: "Whenever a prompt is required",
+  }, "When to prompt the user"),
+  value: "WHEN",
+  group: "Sign-in options",
+};
 
 /** Path of the redirect URI at providers other than Microsoft. */
-export const REDIRECT_PATH: Option = textOption(
-  "redirect-path",
-  "PATH",
-  "Path of the redirect URI http://127.0.0.1/PATH; only if the authority is not Microsoft's (a path unique to the authority)",
-);
+export const REDIRECT_PATH: Option = {
+  ...textOption(
+    "redirect-path",
+    "PATH",
+    "Path of the redirect URI, for providers other than Microsoft",
+  ),
+  group: "Sign-in options",
+};
 
 export const BROWSER: readonly Option[] = [
-  switchOption("no-browser", "Open no browser: print the address, and read the address that the sign-in ends at"),
-  textOption("port", "PORT", "Local port that the browser is redirected to"),
+  {
+    ...switchOption("no-browser", "Do not open a browser; print the sign-in URL and read back the redirect URL"),
+    group: "Sign-in options",
+  },
+  { ...textOption("port", "PORT", "Local port for the browser's redirect"), group: "Sign-in options" },
   REDIRECT_PATH,
 ];
 
-export const BROKER: ChoiceOption<"auto" | "require" | "never"> = choiceOption(
-  "broker",
-  ["auto", "require", "never"],
-  "Use the device's broker if there is one, always, or never",
-);
+export const BROKER: ChoiceOption<"auto" | "require" | "never"> = {
+  ...choiceOption("broker", {
+    auto: "If the device has one",
+    require: "Always; fail without one",
+    never: "Never; sign in through the browser",
+  }, "When to use the device's broker"),
+  value: "WHEN",
+  group: "Sign-in options",
+};
 
-export const STORE: ChoiceOption<"auto" | "file" | "plaintext" | "memory"> = choiceOption(
-  "store",
-  ["auto", "file", "plaintext", "memory"],
-  "Where to keep sign-ins without a broker: file is encrypted, plaintext is MSAL's file, memory keeps none; auto: file if possible",
-);
+export const STORE: ChoiceOption<"auto" | "file" | "plaintext" | "memory"> = {
+  ...choiceOption("store", {
+    auto: "file if possible, otherwise memory",
+    file: "Encrypted file",
+    plaintext: "Unencrypted file in MSAL's format",
+    memory: "Nothing is stored",
+  }, "Where to store sign-ins without a broker"),
+  value: "STORE",
+  group: "Cache options",
+};
 
 export const CACHE: readonly Option[] = [
   STORE,
-  textOption(
-    "cache-file",
-    "PATH",
-    "Keep sign-ins without a broker in this file, unencrypted; MSAL and Azure CLI can share it",
-  ),
+  {
+    ...textOption(
+      "cache-file",
+      "PATH",
+      "Unencrypted file for sign-ins without a broker, shared with MSAL and Azure CLI",
+    ),
+    group: "Cache options",
+  },
 ];
 
 export const PROFILE: Option = textOption(
   "profile",
   "NAME",
-  "Read client id, account and more from this profile (the profile named default if there is no --client-id)",
+  "Profile to read options from (without --client-id, the one named default)",
 );
 
-export const AUTHORITY: Option = textOption(
-  "authority",
-  "URL",
-  "Issuer of the token (https://login.microsoftonline.com/common)",
-);
+export const AUTHORITY: Option = {
+  ...textOption("authority", "URL", "Issuer of the token (default: https://login.microsoftonline.com/common)"),
+  group: "Sign-in options",
+};
 
 /** Microsoft's own apps whose ids people know by name. */
 export const WELL_KNOWN_CLIENTS: Readonly<Record<string, string>> = {
@@ -233,14 +258,18 @@ export const CLIENT_ID: Option = {
   kind: "text",
   value: "ID",
   suggestions: Object.keys(WELL_KNOWN_CLIENTS),
-  summary: "Client id of the app: a GUID, azure-cli, azure-powershell, graph-cli, visual-studio or vscode",
+  summary: "App id: a GUID, azure-cli, azure-powershell, graph-cli, visual-studio or vscode",
 };
 
 /**
  * Client id for commands that sign a browser in. The only one that is built in is Microsoft Edge's, which linux-entra-sso uses
  * as well.
  */
-export const BROWSER_CLIENT_ID: Option = { ...CLIENT_ID, default: "d7b530a4-7680-4c23-a8bf-c52c121d2e87" };
+export const BROWSER_CLIENT_ID: Option = {
+  ...CLIENT_ID,
+  summary: "App id, such as Microsoft Edge's",
+  default: "d7b530a4-7680-4c23-a8bf-c52c121d2e87",
+};
 
 /** Options of every command that has an app. */
 export const APP: readonly Option[] = [CLIENT_ID, AUTHORITY, BROKER, ...CACHE, PROFILE];

@@ -250,18 +250,26 @@ export function timeText(milliseconds: number): string {
 const PROMPT = {
   name: "prompt",
   kind: "text",
+  value: "PROMPT",
   choices: ["none", "login", "consent", "create", "select_account"],
-  summary: "Force a prompt: login asks for the password, select_account for the account; none forbids prompts instead",
+  meanings: {
+    none: "Fail if a prompt is required",
+    login: "Ask for the password again",
+    consent: "Ask for consent again",
+    create: "Create an account",
+    select_account: "Ask which account to use",
+  },
+  summary: "Prompt to show",
 } as const satisfies Option;
 
 /** The options of a sign-in, by `latchkey login`. */
 export const SIGN_IN_OPTIONS: readonly Option[] = [
-  { ...ACCOUNT, summary: "User name of the person who has to sign in: nobody else's sign-in is kept" },
+  { ...ACCOUNT, summary: "Only accept a sign-in as USER" },
   ...SCOPES_OR_DEFAULT,
   FOR,
   ...APP.map((option) =>
     option === PROFILE
-      ? { ...PROFILE, summary: "Read the options from this profile, and write them and the account to it" }
+      ? { ...PROFILE, summary: "Profile to read options from, and to write them and the account to" }
       : option
   ),
   TENANT,
@@ -269,9 +277,9 @@ export const SIGN_IN_OPTIONS: readonly Option[] = [
   ...BROWSER,
   switchOption(
     "device-code",
-    "Sign in on another device, with a code; organizations that require managed devices refuse it",
+    "Sign in on another device with a code, if the organization allows it",
   ),
-  switchOption("qr", "Show the address of --device-code as a QR code, too, if stderr is a terminal"),
+  switchOption("qr", "Also show the URL of --device-code as a QR code, if stderr is a terminal"),
   CLAIMS,
   TEXT_FORMAT,
   TIMEOUT,

@@ -17,11 +17,11 @@ import { print, printJson, say } from "../cli/output.ts";
 
 export const command: Command = {
   name: "accounts",
-  summary: "List the accounts that tokens are available for",
+  summary: "List the accounts you can get tokens for",
   usage: "accounts --client-id ID [options]",
   operands: 0,
   options: [
-    { ...ACCOUNT, fromProfile: false, summary: "Only accounts with this user name or home account id" },
+    { ...ACCOUNT, fromProfile: false, summary: "List only accounts with this user name or home account id" },
     ...APP,
     TEXT_FORMAT,
     TIMEOUT,
@@ -29,10 +29,10 @@ export const command: Command = {
   ],
   unlike: { tenant: "it lists the accounts of all tenants; --account USER lists only one" },
   examples: [
-    ["latchkey accounts --client-id azure-cli", "user name, home account id, name and tenant, one account a line"],
+    ["latchkey accounts --client-id azure-cli", "List user name, home account id, name and tenant, one account a line"],
     [
       "latchkey accounts --client-id azure-cli --format json | jq -r '.[].username'",
-      "for a script",
+      "List only the user names, for a script",
       "(latchkey accounts --client-id azure-cli --format json | ConvertFrom-Json).username",
     ],
   ],

@@ -12,16 +12,16 @@ import { escapeForTerminal, print, printJson } from "../cli/output.ts";
 
 export const command: Command = {
   name: "app",
-  summary: "Print the redirect URIs that an app registration needs, and how to add them",
+  summary: "Print the redirect URIs for an app registration, and how to add them",
   usage: "app --client-id ID [options]",
   operands: 0,
   options: [CLIENT_ID, AUTHORITY, REDIRECT_PATH, PROFILE, TEXT_FORMAT],
   examples: [
-    ["latchkey app --client-id ID", "what to register, with Azure CLI or in the portal"],
-    ["latchkey app --client-id ID --authority https://id.contoso.com", "the same at another provider"],
+    ["latchkey app --client-id ID", "Print what to register, with Azure CLI or in the portal"],
+    ["latchkey app --client-id ID --authority https://id.contoso.com", "Print what to register at another provider"],
     [
       "latchkey app --client-id ID --format json | jq -r '.redirect_uris[].uri'",
-      "only the redirect URIs, for a script",
+      "Print only the redirect URIs, for a script",
       "(latchkey app --client-id ID --format json | ConvertFrom-Json).redirect_uris.uri",
     ],
   ],

@@ -19,7 +19,7 @@ export const command: Command = {
   usage: "CONFIG.json [options]",
   operands: 1,
   options: [BROKER, ...CACHE, INTERACTIVE, ...BROWSER, TOKEN_FORMAT, TIMEOUT, VERBOSE],
-  examples: [["latchkey parameters.json", "the documented pattern: accounts, a silent token, else a sign-in"]],
+  examples: [["latchkey parameters.json", "Print a token silently, or after a sign-in"]],
   run: runConfigFile,
 };
 

@@ -23,19 +23,23 @@ import {
 import { print, printJson } from "../cli/output.ts";
 
 const URL_OPTION = {
-  ...textOption("url", "URL", "Sign-in page that the cookie is for, with its sso_nonce"),
+  ...textOption("url", "URL", "Sign-in page for the cookie, with its sso_nonce"),
   environment: false,
   default: "https://login.microsoftonline.com/",
 };
-const FORMAT = formatOption(["cookie", "json", "header"]);
+const FORMAT = formatOption({
+  cookie: "NAME=VALUE, one cookie a line",
+  json: "A JSON array of cookies",
+  header: "The Cookie header, for curl -H @-",
+});
 const SHOW_SECRET = {
-  ...switchOption("show-secret", "Print it on a terminal, too: anyone who sees the cookie can sign in with it"),
+  ...switchOption("show-secret", "Print the cookie even on a terminal; anyone who sees it can sign in with it"),
   environment: false,
 };
 
 export const command: Command = {
   name: "cookie",
-  summary: "Print a cookie that signs a browser in",
+  summary: "Print a cookie that signs in a browser",
   usage: "cookie [options]",
   operands: 0,
   options: [
@@ -51,10 +55,10 @@ export const command: Command = {
   examples: [
     [
       "latchkey cookie --format header | curl -H @- https://login.microsoftonline.com/",
-      "for the sign-in page",
+      "Open the sign-in page with the cookie",
       'latchkey cookie --format header | curl.exe -H "@-" https://login.microsoftonline.com/',
     ],
-    ["latchkey cookie --show-secret", "on the terminal"],
+    ["latchkey cookie --show-secret", "Show the cookie on the terminal"],
   ],
   run: printCookies,
 };

@@ -21,13 +21,16 @@ export const command: Command = {
     CHOSEN_ACCOUNT,
     ACCOUNT_TENANT,
     ...APP,
-    switchOption("from-broker", "Remove the account from the device's broker, too; that may sign it out of other apps"),
+    switchOption("from-broker", "Also remove the account from the broker, which may sign it out of other apps"),
     TIMEOUT,
     VERBOSE,
   ],
   examples: [
-    ["latchkey logout --client-id azure-cli", "sign out of this app; other apps stay signed in"],
-    ["latchkey logout --client-id azure-cli --account jane@contoso.com --from-broker", "the broker forgets it, too"],
+    ["latchkey logout --client-id azure-cli", "Sign out of this app; other apps stay signed in"],
+    [
+      "latchkey logout --client-id azure-cli --account jane@contoso.com --from-broker",
+      "Also remove the account from the broker",
+    ],
   ],
   run: signOut,
 };

@@ -11,15 +11,19 @@ import { ACCOUNT_TENANT, APP, CHOSEN_ACCOUNT, NONCE, textOption, TIMEOUT, VERBOS
 import { print, printJson } from "../cli/output.ts";
 
 const METHOD = { ...textOption("method", "METHOD", "Method of the request"), default: "GET" };
-const FORMAT = formatOption(["token", "json", "header"]);
+const FORMAT = formatOption({
+  token: "The signed token alone",
+  json: "The token with its expiry and account",
+  header: "The Authorization header, for curl -H @-",
+});
 
 export const command: Command = {
   name: "sign",
-  summary: "Print a token that is bound to one HTTP request (a Signed HTTP Request)",
+  summary: "Print a token bound to one HTTP request (Signed HTTP Request)",
   usage: "sign --client-id ID --url URL [options]",
   operands: 0,
   options: [
-    { ...textOption("url", "URL", "Address of the request"), environment: false },
+    { ...textOption("url", "URL", "URL of the request"), environment: false },
     METHOD,
     NONCE,
     CHOSEN_ACCOUNT,
@@ -29,7 +33,10 @@ export const command: Command = {
     TIMEOUT,
     VERBOSE,
   ],
-  examples: [["latchkey sign --client-id ID --url https://api.contoso.com/orders --format header", "for curl -H @-"]],
+  examples: [[
+    "latchkey sign --client-id ID --url https://api.contoso.com/orders --format header",
+    "Sign a GET request for curl -H @-",
+  ]],
   run: printSignedRequest,
 };
 

@@ -22,11 +22,11 @@ import { type TokenPlace, tokenPlace } from "../cli/token_cache.ts";
 export const command: Command = {
   name: "status",
   alias: "whoami",
-  summary: "Show who is signed in, how, and until when; requests no token",
+  summary: "Show who is signed in, how, and until when, without requesting a token",
   usage: "status --client-id ID [options]",
   operands: 0,
   options: [
-    { ...ACCOUNT, summary: "Only the account with this user name or home account id" },
+    { ...ACCOUNT, summary: "Show only the account with this user name or home account id" },
     ...APP,
     TEXT_FORMAT,
     TIMEOUT,
@@ -34,10 +34,10 @@ export const command: Command = {
   ],
   unlike: { tenant: "it shows the accounts of all tenants; --account USER shows only one" },
   examples: [
-    ["latchkey status --client-id azure-cli", "exit code 0 if a user is signed in, 3 if none is"],
+    ["latchkey status --client-id azure-cli", "Check the sign-in: exit code 0 if a user is signed in, otherwise 3"],
     [
       "latchkey status --client-id azure-cli --format json | jq -r '.accounts[0].username'",
-      "for a script",
+      "Print the user name, for a script",
       "(latchkey status --client-id azure-cli --format json | ConvertFrom-Json).accounts[0].username",
     ],
   ],

@@ -44,7 +44,7 @@ describe("latchkey", () => {
     ["--version extra", '"extra" is not an option of --version'],
     ["--version --format xml", "--format takes text, json"],
     ["--version --formt json", "did you mean --format?"],
-    ["", "A command is missing"],
+    ["", "Missing command"],
     ["tokn", "did you mean token?"],
     ["acounts", "did you mean accounts?"],
     ["xx", 'There is no command "xx"\n'], // every letter of az would be wrong

@@ -26,19 +26,19 @@ export const SUBSCRIPTION: Option = {
   name: "subscription",
   kind: "text",
   value: "ID",
-  summary: "Subscription id that az account show prints (the first one that Azure Resource Manager lists)",
+  summary: "Subscription id for az account show (default: the first one in Azure)",
 };
-/** Addresses of Azure's services, which `az-shim` passes on. */
+/** URLs of Azure's services, which `az-shim` passes on. */
 export const ENDPOINTS: readonly Option[] = [
-  textOption("endpoint-resource-manager", "URL", "Address of Azure Resource Manager (that of the authority's cloud)"),
-  textOption("endpoint-microsoft-graph", "URL", "Address of Microsoft Graph (that of the authority's cloud)"),
-];
+  textOption("endpoint-resource-manager", "URL", "URL of Azure Resource Manager (default: the cloud's)"),
+  textOption("endpoint-microsoft-graph", "URL", "URL of Microsoft Graph (default: the cloud's)"),
+].map((option) => ({ ...option, group: "Endpoint options" }));
 
 /** The command. */
 export const command: Command = {
   name: "az",
-  summary: "Answer the Azure CLI calls of other programs: tokens, accounts and subscriptions",
-  usage: "az --client-id ID [options] -- account get-access-token | account show | account list | login ...",
+  summary: "Act as Azure CLI for other programs: tokens, accounts and subscriptions",
+  usage: "az --client-id ID [options] -- account (get-access-token|show|list) | login ...",
   operands: Infinity,
   operand: { value: "WORD" },
   wraps: true,
@@ -46,10 +46,10 @@ export const command: Command = {
   examples: [
     [
       "latchkey az --client-id azure-cli -- account get-access-token --resource https://management.azure.com",
-      "as az prints it",
+      "Print a token as Azure CLI does",
     ],
-    ["latchkey az --client-id azure-cli -- account show --query user.name -o tsv", "the user of the tokens"],
-    ["latchkey az --client-id azure-cli -- account list -o table", "the subscriptions"],
+    ["latchkey az --client-id azure-cli -- account show --query user.name -o tsv", "Print the user name"],
+    ["latchkey az --client-id azure-cli -- account list -o table", "List the subscriptions"],
   ],
   run: answerAzureCli,
 };

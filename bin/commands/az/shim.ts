@@ -23,11 +23,11 @@ import { command as az, ENDPOINTS, SUBSCRIPTION } from "./az.ts";
 /** The command. */
 export const command: Command = {
   name: "az-shim",
-  summary: "Install an az program that answers Azure's SDKs and Terraform through latchkey",
+  summary: "Install a stand-in az for Azure SDKs and Terraform",
   usage: "az-shim --install DIR --client-id ID [options]",
   operands: 0,
   options: [
-    { name: "install", kind: "text", value: "DIR", environment: false, summary: "Folder to write it to" },
+    { name: "install", kind: "text", value: "DIR", environment: false, summary: "Folder for the stand-in" },
     { name: "force", kind: "switch", environment: false, summary: "Replace an az that latchkey did not write" },
     ACCOUNT,
     ...APP,
@@ -38,7 +38,7 @@ export const command: Command = {
   examples: [
     [
       'eval "$(latchkey az-shim --install ~/.local/share/latchkey/bin --client-id azure-cli)"',
-      "AzureCliCredential and Terraform in this shell get the broker's tokens",
+      "Give AzureCliCredential and Terraform in this shell the broker's tokens",
       'latchkey az-shim --install "$env:LOCALAPPDATA\\latchkey\\bin" --client-id azure-cli | Select-Object -Last 1 | Invoke-Expression',
     ],
   ],

@@ -62,7 +62,7 @@ export const OTHER_SIGN_INS: readonly AzOption[] = [
   text("client-id", "Client id of a managed identity"),
   text("object-id", "Object id of a managed identity"),
   text("resource-id", "Resource id of a managed identity"),
-].map((option) => ({ ...option, summary: `${option.summary} (only Azure CLI itself does)` }));
+].map((option) => ({ ...option, summary: `${option.summary} (requires Azure CLI itself)` }));
 
 /** Names of the commands. */
 type AzName =
@@ -95,12 +95,12 @@ const COMMANDS: readonly AzCommand[] = [
     SUBSCRIPTION,
   ]),
   az("account list", "Print the subscriptions", [
-    flag("all", "Print disabled ones, too"),
+    flag("all", "Also print disabled subscriptions"),
     flag("refresh", "Ask Azure Resource Manager again"),
   ]),
   az("account set", "Choose the subscription that account show prints", [SUBSCRIPTION], { required: "subscription" }),
   az("account show", "Print the account and its subscription", [SUBSCRIPTION]),
-  az("ad signed-in-user show", "Print the user, as Microsoft Graph knows them", [ANY_SUBSCRIPTION]),
+  az("ad signed-in-user show", "Print the user from Microsoft Graph", [ANY_SUBSCRIPTION]),
   az("cloud list", "Print the clouds", [ignored("all"), ANY_SUBSCRIPTION]),
   az("cloud set", "Accept the cloud of the authority", [NAME, ignoredText("profile"), ANY_SUBSCRIPTION], {
     required: "name",
@@ -125,7 +125,7 @@ const COMMANDS: readonly AzCommand[] = [
   az("login", "Sign in, as latchkey login does", [
     TENANT,
     SCOPE,
-    text("claims-challenge", "Answer a claims challenge", { value: "BASE64" }),
+    text("claims-challenge", "Claims challenge", { value: "BASE64" }),
     flag("use-device-code", "Sign in on another device"),
     { ...SUBSCRIPTION, also: [], summary: "Name or id of the subscription to choose" },
     ignored("allow-no-subscriptions"),
@@ -133,8 +133,8 @@ const COMMANDS: readonly AzCommand[] = [
     ...OTHER_SIGN_INS,
   ]),
   az("logout", "Sign an account out of the app", [text("username", "User name of the account")]),
-  az("version", "Print the version of Azure CLI that latchkey answers as", [ANY_SUBSCRIPTION]),
-  az("--version", "Print it as text", []),
+  az("version", "Print the version of Azure CLI that latchkey stands in for", [ANY_SUBSCRIPTION]),
+  az("--version", "Print the version as text", []),
 ];
 
 /** A command of Azure CLI. */
@@ -197,7 +197,7 @@ function groupHelp(group: string, words: readonly string[]): string | undefined 
   if (commands.length === 0 || !isAsked) return undefined;
   const width = Math.max(...commands.map(({ name }) => name.length));
   const rows = commands.map(({ name, summary }) => `  az ${name.padEnd(width)}  ${summary}\n`);
-  return `Commands of Azure CLI that latchkey answers:\n${rows.join("")}`;
+  return `Commands of Azure CLI that latchkey supports:\n${rows.join("")}`;
 }
 
 function notAnswered(name: string): never {

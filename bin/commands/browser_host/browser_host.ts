@@ -21,31 +21,30 @@ const LIST = { kind: "list", environment: false } as const;
 
 export const command: Command = {
   name: "browser-host",
-  summary: "Native messaging host of the browser extension linux-entra-sso, which signs browsers in",
+  summary: "Native messaging host for the browser extension linux-entra-sso",
   usage: "browser-host --install [--browser NAME...] [options]",
   operands: 2, // browsers pass the manifest or the extension that it is started for
   isService: true,
   options: [
-    { ...switchOption("install", "Register it with browsers: write their manifests"), environment: false },
+    { ...switchOption("install", "Register this host with browsers by their manifests"), environment: false },
     { ...switchOption("uninstall", "Remove the manifests"), environment: false },
     {
       ...LIST,
       name: "browser",
       value: "NAME",
-      summary:
-        "firefox, thunderbird, librewolf, chromium, chrome, edge, brave or vivaldi (those that have been started)",
+      summary: "firefox, thunderbird, librewolf, chromium, chrome, edge, brave or vivaldi",
     },
-    { ...LIST, name: "extension-id", value: "ID", summary: "Allow this extension, too, such as one that you built" },
+    { ...LIST, name: "extension-id", value: "ID", summary: "Also allow this extension, such as one that you built" },
     { ...switchOption("force", "Replace another program's manifest"), environment: false },
     BROWSER_CLIENT_ID,
     PROFILE,
-    { ...textOption("parent-window", "HANDLE", "Added by Chromium on Windows; no effect"), environment: false },
+    { ...textOption("parent-window", "HANDLE", "Ignored; Chromium on Windows passes it"), environment: false },
     VERBOSE,
   ],
   examples: [
-    ["latchkey browser-host --install", "for every browser that you have started"],
-    ["latchkey browser-host --install --browser firefox --browser chromium", "for these"],
-    ["latchkey browser-host --uninstall", "remove it from all browsers"],
+    ["latchkey browser-host --install", "Register the host with every browser that you have started"],
+    ["latchkey browser-host --install --browser firefox --browser chromium", "Register the host with two browsers"],
+    ["latchkey browser-host --uninstall", "Remove the host from all browsers"],
   ],
   run: serveBrowser,
 };

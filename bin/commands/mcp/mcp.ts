@@ -21,32 +21,36 @@ import { relayMessages } from "./relay.ts";
 /** The command. */
 export const command: Command = {
   name: "mcp",
-  summary: "Stdio server for MCP clients, in front of a remote MCP server that needs tokens",
+  summary: "Stdio server for MCP clients, in front of a remote MCP server that requires tokens",
   usage: "mcp URL --client-id ID [options]",
   operands: 1,
   operand: { value: "URL" },
   isService: true,
   options: [
-    ...SCOPES.map((option) => ({ ...option, summary: `${option.summary} (what the server asks for)` })),
+    ...SCOPES.map((option) =>
+      option.name === "scope"
+        ? { ...option, summary: "Scope to request; may be repeated (default: what the server asks for)" }
+        : option
+    ),
     ACCOUNT,
     ...APP,
     TENANT,
     {
       ...INTERACTIVE,
-      summary: "Whether a window or the browser may be opened if a person is needed; auto: if stderr is a terminal",
+      meanings: { ...INTERACTIVE.meanings, auto: "If stderr is a terminal" },
     },
-    // Standard input has messages: no address can be read from it.
+    // Standard input has messages: no URL can be read from it.
     ...BROWSER.filter(({ name }) => name !== "no-browser"),
     VERBOSE,
   ],
   examples: [
     [
       "latchkey mcp https://mcp.dev.azure.com/contoso --client-id ID",
-      "the command of a stdio server, for an MCP client",
+      "Run as the stdio server of an MCP client",
     ],
     [
       "claude mcp add contoso -- latchkey mcp https://mcp.contoso.com/mcp --client-id ID --interactive always",
-      "for Claude Code; a window opens if somebody has to sign in",
+      "Add a server to Claude Code, with a prompt when a sign-in is required",
     ],
   ],
   run: runMcp,

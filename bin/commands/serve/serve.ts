@@ -59,11 +59,10 @@ export const command: Command = {
   options: [
     // Only the command line says what is served.
     ...SCOPES.map((option): Option => {
-      const summary = "to serve tokens for, exactly as programs request it; may be repeated";
-      const what = option.name === "scope"
-        ? `Scope ${summary}`
-        : `Resource ${summary}; azure: all that Azure CLI needs`;
-      return { ...option, kind: "list", environment: false, fromProfile: false, summary: what };
+      const summary = option.name === "scope"
+        ? "Scope to serve, exactly as programs request it; may be repeated"
+        : "Resource to serve, or azure for all that Azure CLI needs; may be repeated";
+      return { ...option, kind: "list", environment: false, fromProfile: false, summary };
     }),
     {
       name: "upstream",
@@ -72,48 +71,46 @@ export const command: Command = {
       value: "URL",
       environment: false,
       fromProfile: false,
-      summary:
-        "Forward requests to this origin, or path of it, and add the token, which clients do not see; may be repeated. " +
-        "[METHODS] URL [SCOPE], such as 'GET,HEAD https://graph.microsoft.com/v1.0/me'",
+      summary: "API to call with the token added, as '[METHODS] URL [SCOPE]'; may be repeated",
     },
     {
       name: "socket",
       kind: "text",
       value: "PATH",
-      summary: "Serve on this Unix socket, which only this user can open",
+      summary: "Unix socket to serve on; only this user can open it",
     },
     {
       name: "port",
       kind: "text",
       value: "PORT",
       environment: false,
-      summary: "Serve on this port of 127.0.0.1, to callers with the secret that is printed; 0: the system chooses one",
+      summary: "Port of 127.0.0.1 to serve on, with a printed secret; 0 for any free port",
     },
     {
       name: "forward",
       kind: "text",
       value: "SOCKET",
-      summary: "Run COMMAND, and forward its requests to the server on this socket",
+      summary: "Socket of another latchkey serve to forward the requests of COMMAND to",
     },
     {
       name: "secret-file",
       kind: "text",
       value: "PATH",
-      summary: "Keep the secret of --port in this file instead of printing it",
+      summary: "File for the secret of --port, instead of printing it",
     },
-    { name: "idle", kind: "seconds", value: "SECONDS", summary: "End after this time without a request" },
+    { name: "idle", kind: "seconds", value: "SECONDS", summary: "Exit after SECONDS without a request" },
     {
       name: "identity",
       kind: "list",
       value: "ID",
-      summary: "Client, object or resource id of a managed identity to answer for; may be repeated",
+      summary: "Managed identity to stand in for: client, object or resource id; may be repeated",
     },
     {
       ...INTERACTIVE,
       choices: ["never", "auto"],
       default: "never",
       environment: false,
-      summary: "Whether a window or the browser may be opened for a request; auto: if stdin and stderr are terminals",
+      meanings: { never: "Fail a request that requires a prompt", auto: "If stdin and stderr are terminals" },
     },
     ACCOUNT,
     TENANT,
@@ -124,22 +121,22 @@ export const command: Command = {
   examples: [
     [
       "latchkey serve --client-id azure-cli --resource https://management.azure.com -- python3 app.py",
-      "DefaultAzureCredential in app.py gets your token",
+      "Give DefaultAzureCredential in app.py your token",
     ],
     [
       "latchkey serve --client-id azure-cli --resource https://management.azure.com --socket $XDG_RUNTIME_DIR/latchkey/identity",
-      "for containers with the socket's folder mounted",
+      "Serve containers that mount the socket's folder",
       "",
     ],
-    ["latchkey serve --forward /run/latchkey/identity -- python3 app.py", "in such a container", ""],
+    ["latchkey serve --forward /run/latchkey/identity -- python3 app.py", "Run a program in such a container", ""],
     [
       "latchkey serve --client-id azure-cli --resource azure -- bash",
-      "a shell for az login --identity --allow-no-subscriptions, and for azd",
+      "Open a shell for az login --identity --allow-no-subscriptions, and for azd",
       "latchkey serve --client-id azure-cli --resource azure -- powershell",
     ],
     [
       "latchkey serve --client-id azure-cli --upstream 'GET https://graph.microsoft.com/v1.0/me' --socket $XDG_RUNTIME_DIR/latchkey/graph",
-      "for a sandbox that may call Graph, but has no token",
+      "Let a sandbox call Microsoft Graph without a token",
       "",
     ],
   ],

@@ -53,7 +53,7 @@ describe("for Windows and macOS", () => {
     expect(overview(GROUPS, "win32")).toContain("in your configuration folder (%APPDATA%)");
     for (const command of commands) {
       const [line] = command.examples.map(([line, , onWindows = line]) => onWindows).filter(Boolean);
-      const help = helpOf(command, "win32");
+      const help = helpOf(command, { system: "win32", isDetailed: true });
       expect(help).toContain(line ? `Examples:\n  # ` : "Options:\n");
       expect(help).toContain(line ?? "");
     }

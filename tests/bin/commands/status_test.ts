@@ -157,6 +157,8 @@ describe("latchkey status", () => {
     expect(await status([])).toMatchObject({ code: 2, stderr: expect.stringContaining("--client-id is missing") });
     expect(await status(["--client-id", CLIENT_ID, "--tenant", "a"])).toMatchObject({ code: 2 });
     const { stdout } = await status(["--help"]);
-    expect(stdout).toStartWith("Show who is signed in, how, and until when; requests no token. Also called whoami.\n");
+    expect(stdout).toStartWith(
+      "Show who is signed in, how, and until when, without requesting a token. Also called whoami.\n",
+    );
   });
 });
