@@ -8,39 +8,29 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Home, openHome } from "../fixture.ts";
+import { CLIENT_ID, type Home, openHome, useStage } from "../fixture.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
 import { makeCertificateAuthority } from "../fakes/certificates.ts";
 import { type ConnectProxy, startConnectProxy } from "../fakes/connect_proxy.ts";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
 import { claimsChallenge, refusesFirstToken, type Resource, startResource } from "../fakes/resource.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
 const CHALLENGE = { access_token: { nbf: { essential: true, value: "1700000000" } } };
 const VAULT = "contoso.vault.azure.net";
 
-let bus: PrivateBus, broker: FakeBroker, api: Resource;
-
+const stage = useStage({ broker: {} });
+let api: Resource;
 beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, { accounts: [{ username: "jane@contoso.com" }] });
   api = await startResource();
 });
-afterEach(async () => {
-  await broker.behave({ replies: {} });
+afterEach(() => {
   api.requests.length = 0;
   api.answer = () => ({});
 });
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-  await api[Symbol.asyncDispose]();
-});
+afterAll(() => api[Symbol.asyncDispose]());
 
 const needPerson = () =>
-  broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2, context: "MFA" } } });
+  stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2, context: "MFA" } } });
 
 const runtimes = RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next");
 
@@ -59,7 +49,7 @@ describe.each(runtimes)("mcp_server.ts on $name", ({ program }) => {
     await client.connect(
       new StdioClientTransport({
         ...{ command, args, cwd: fileURLToPath(new URL("../../", import.meta.url)) },
-        env: { DBUS_SESSION_BUS_ADDRESS: bus.address },
+        env: { DBUS_SESSION_BUS_ADDRESS: stage.bus.address },
       }),
     );
   });
@@ -75,7 +65,7 @@ describe.each(runtimes)("mcp_server.ts on $name", ({ program }) => {
       isError: false,
     });
     expect(api.requests.map(({ path }) => path)).toEqual(["/v1.0/me", "/v1.0/me"]);
-    const [{ request } = expect.unreachable()] = (await broker.calls("acquireTokenSilently")).slice(-1);
+    const [{ request } = expect.unreachable()] = (await stage.broker.calls("acquireTokenSilently")).slice(-1);
     expect(request.authParameters.requestedScopes).toEqual(["api://contoso/read"]);
   });
 
@@ -84,7 +74,7 @@ describe.each(runtimes)("mcp_server.ts on $name", ({ program }) => {
     await needPerson();
     const { isError, content } = await whoAmI();
     expect([isError, JSON.stringify(content)]).toEqual([true, expect.stringContaining("sign in first")]);
-    expect(await broker.calls("acquireTokenInteractively")).toEqual([]);
+    expect(await stage.broker.calls("acquireTokenInteractively")).toEqual([]);
   });
 });
 
@@ -96,7 +86,7 @@ describe.each(runtimes)("cli.ts on $name", ({ program }) => {
   const cli = (command: string) =>
     runProgram([...program(), "examples/cli.ts", command], {
       ...home.env,
-      DBUS_SESSION_BUS_ADDRESS: bus.address,
+      DBUS_SESSION_BUS_ADDRESS: stage.bus.address,
       ...{ CLIENT_ID, API: api.origin, SCOPE: "api://orders/.default" },
     });
 
@@ -138,7 +128,7 @@ describe("azure_sdk.ts", () => {
   test.each(runtimes)("on $name prints a secret that the vault gives the person", async ({ program }) => {
     authorizations = [];
     const run = await runProgram([...program(), "examples/azure_sdk.ts", CLIENT_ID, `https://${VAULT}`, "password"], {
-      DBUS_SESSION_BUS_ADDRESS: bus.address,
+      DBUS_SESSION_BUS_ADDRESS: stage.bus.address,
       ...{ NODE_EXTRA_CA_CERTS: certificate, DENO_CERT: certificate },
       HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`,
     });

@@ -1,41 +1,22 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { beforeEach, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { runProgram } from "../bin/run_latchkey.ts";
+import { CLIENT_ID, JANE, JOE, useStage } from "../fixture.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 
 const CONFIG = {
-  client_id: "11111111-2222-4333-8444-555555555555",
+  client_id: CLIENT_ID,
   authority: "https://login.microsoftonline.com/organizations",
-  username: "jane@contoso.com",
+  username: JANE.username,
   scope: ["User.Read"],
 };
-let bus: PrivateBus, broker: FakeBroker, folder: string, file: string;
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "console-app-"));
-  file = join(folder, "config.json");
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus, {
-    accounts: [{ username: "joe@contoso.com" }, { username: "jane@contoso.com" }],
-  });
-});
-
-beforeEach(() => writeFileSync(file, JSON.stringify(CONFIG)));
-
-afterEach(async () => {
-  await broker.behave({ replies: {} });
-  await broker.forgetCalls();
-});
-
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-  rmSync(folder, { recursive: true });
+const stage = useStage({ broker: { accounts: [JOE, JANE], defaultAccount: JOE.username } });
+let file: string;
+beforeEach(() => {
+  file = join(stage.folder, "config.json");
+  writeFileSync(file, JSON.stringify(CONFIG));
 });
 
 const runtimes = RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next");
@@ -46,13 +27,13 @@ describe.each(runtimes)("console_app.ts on $name", ({ name, program }) => {
     ? () => [...denoRun(), ...LEAST_PERMISSIONS, `--allow-read=${file}`]
     : program;
   const run = () =>
-    runProgram([...command(), "examples/console_app.ts", file], { DBUS_SESSION_BUS_ADDRESS: bus.address });
+    runProgram([...command(), "examples/console_app.ts", file], { DBUS_SESSION_BUS_ADDRESS: stage.bus.address });
 
   test("prints a silent token of the account that the file names", async () => {
     const { code, stdout, stderr } = await run();
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^Access token of jane@contoso\.com, from broker: eyJ\S+\n$/);
-    const [call] = await broker.calls("acquireTokenSilently");
+    const [call] = await stage.broker.calls("acquireTokenSilently");
     expect(call!.request.authParameters).toMatchObject({
       ...{ clientId: CONFIG.client_id, requestedScopes: CONFIG.scope, username: CONFIG.username },
       account: { username: CONFIG.username },
@@ -60,21 +41,21 @@ describe.each(runtimes)("console_app.ts on $name", ({ name, program }) => {
   });
 
   test("prints a token by the broker's window when there is none without", async () => {
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     const { stdout } = await run();
     expect(stdout).toMatch(/^Access token of jane@contoso\.com, from broker: eyJ\S+\n$/);
-    expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
+    expect(await stage.broker.calls("acquireTokenInteractively")).toHaveLength(1);
   });
 
   test("prints why there is none, and fails", async () => {
     const refusal = { kind: "broker_error", status: 9, context: "AADSTS65001: nobody consented" } as const;
-    await broker.behave({ replies: { acquireTokenSilently: refusal } });
+    await stage.behave({ replies: { acquireTokenSilently: refusal } });
     const { code, stdout } = await run();
     expect(code).toBe(1);
     const [error, description, hint, id, errorCodes, consent] = stdout.split("\n");
     expect([error, description]).toEqual(["configuration", refusal.context]);
     expect(hint).toContain("consent");
-    const [call] = await broker.calls("acquireTokenSilently");
+    const [call] = await stage.broker.calls("acquireTokenSilently");
     expect([id, errorCodes]).toEqual([`Correlation id: ${call!.correlationId}`, "Error codes: 65001"]);
     expect(consent).toStartWith(
       "To consent, visit https://login.microsoftonline.com/organizations/oauth2/v2.0/authorize?",

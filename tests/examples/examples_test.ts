@@ -1,39 +1,21 @@
 // The examples that run at a console, on each runtime; on Deno with no more permissions than a broker takes.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
-import { type PrivateBus, startPrivateBus } from "../fakes/private_bus.ts";
-import { type FakeBroker, startFakeBroker } from "../fakes/start_fake_broker.ts";
 import { type Run, runProgram } from "../bin/run_latchkey.ts";
+import { CLIENT_ID, useStage } from "../fixture.ts";
 import { RUNTIME_PATHS } from "../runtimes/runtime_paths.ts";
 import { denoRun, LEAST_PERMISSIONS } from "../tools/deno_command.ts";
 
-const CLIENT_ID = "11111111-2222-4333-8444-555555555555";
-let bus: PrivateBus, broker: FakeBroker;
-
-beforeAll(async () => {
-  bus = await startPrivateBus();
-  broker = await startFakeBroker(bus);
-});
-
-beforeEach(async () => {
-  await broker.behave({ sender: "microsoft-2.5.2", replies: {} });
-  await broker.forgetCalls();
-});
-
-afterAll(async () => {
-  await broker.stop();
-  await bus.stop();
-});
-
+const stage = useStage({ broker: {} });
 const runtimes = RUNTIME_PATHS.filter(({ name }) => name !== "Deno + dbus-next");
 
 describe.each(runtimes)("On $name", ({ name, program }) => {
   const run = (script: string, args: readonly string[], permissions: readonly string[] = []): Promise<Run> => {
     const command = name.startsWith("Deno") ? [...denoRun(), ...LEAST_PERMISSIONS, ...permissions] : program();
-    return runProgram([...command, `examples/${script}`, ...args], { DBUS_SESSION_BUS_ADDRESS: bus.address });
+    return runProgram([...command, `examples/${script}`, ...args], { DBUS_SESSION_BUS_ADDRESS: stage.bus.address });
   };
 
   test("silent_token.ts prints whose token it is, its end and what was granted, and not the token", async () => {
@@ -42,7 +24,7 @@ describe.each(runtimes)("On $name", ({ name, program }) => {
     const [account, expires, granted, ...rest] = stdout.split("\n");
     expect([account, granted, ...rest]).toEqual(["account: jane@contoso.com", "granted: User.Read Mail.Read", ""]);
     expect(Date.parse(expires!.replace("expires: ", ""))).toBeGreaterThan(Date.now());
-    const [call] = await broker.calls("acquireTokenSilently");
+    const [call] = await stage.broker.calls("acquireTokenSilently");
     expect(call?.request.authParameters).toMatchObject({
       clientId: CLIENT_ID,
       requestedScopes: ["User.Read", "Mail.Read"],
@@ -50,7 +32,7 @@ describe.each(runtimes)("On $name", ({ name, program }) => {
   });
 
   test("silent_token.ts says so when a person is needed", async () => {
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     expect(await run("silent_token.ts", [CLIENT_ID, "User.Read"])).toEqual({
       stdout: "A person has to sign in first\n",
       stderr: "",
@@ -70,15 +52,15 @@ describe.each(runtimes)("On $name", ({ name, program }) => {
   });
 
   test("sign_in.ts opens the broker's window when no token is to be had without", async () => {
-    await broker.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
+    await stage.behave({ replies: { acquireTokenSilently: { kind: "broker_error", status: 2 } } });
     const { stdout, stderr, code } = await run("sign_in.ts", [CLIENT_ID, "User.Read"]);
     expect({ stdout, stderr, code }).toEqual({ stdout: "signed in: jane@contoso.com\n", stderr: "", code: 0 });
-    expect(await broker.calls("acquireTokenInteractively")).toHaveLength(1);
+    expect(await stage.broker.calls("acquireTokenInteractively")).toHaveLength(1);
   });
 
   test("sign_in.ts says what to do about a refusal", async () => {
     const refusal = { kind: "broker_error", status: 9, context: "AADSTS50011: redirect URI" } as const;
-    await broker.behave({ replies: { acquireTokenSilently: refusal, acquireTokenInteractively: refusal } });
+    await stage.behave({ replies: { acquireTokenSilently: refusal, acquireTokenInteractively: refusal } });
     const { stdout, code } = await run("sign_in.ts", [CLIENT_ID, "User.Read"]);
     expect(code).toBe(0);
     expect(stdout).toContain("https://login.microsoftonline.com/common/oauth2/nativeclient");
@@ -105,7 +87,7 @@ describe.each(runtimes)("On $name", ({ name, program }) => {
   });
 
   test("signed_request.ts says so where the broker cannot", async () => {
-    await broker.behave({ sender: "himmelblau-2.0" });
+    await stage.behave({ sender: "himmelblau-2.0" });
     const { stdout, code } = await run("signed_request.ts", [CLIENT_ID, "api.read", "https://api.contoso.com/"]);
     expect({ stdout, code }).toEqual({ stdout: "There is no broker that binds tokens to requests\n", code: 0 });
   });
