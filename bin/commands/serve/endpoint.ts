@@ -44,6 +44,8 @@ export interface AcceptedRequest {
 export interface Refusal {
   readonly statusCode: number;
   readonly message: string;
+  /** Methods of the `Allow` header, which a 405 must have (RFC 9110, 15.5.6). */
+  readonly allow?: readonly string[];
 }
 
 const HEAD_ERRORS = { 400: "The request is not HTTP/1.1", 431: "The head of the request is too long" } as const;
@@ -79,7 +81,7 @@ function refusalOf({ method, path, fields }: RequestHead, at: SecretPort | undef
   if (path !== IDENTITY_PATH) {
     return { statusCode: 404, message: `Not found: the only paths are ${IDENTITY_PATH} and ${AZD_PATH}` };
   }
-  if (method !== "GET") return { statusCode: 405, message: "Use GET" };
+  if (method !== "GET") return { statusCode: 405, message: "Use GET", allow: ["GET"] };
   if (fields.has("transfer-encoding") || !/^0*$/.test(fields.get("content-length") ?? "")) {
     return { statusCode: 413, message: "A request must have no content" };
   }
@@ -89,7 +91,7 @@ function refusalOf({ method, path, fields }: RequestHead, at: SecretPort | undef
 
 function azdRefusalOf(method: string, fields: RequestHead["fields"], at: SecretPort | undefined): Refusal | undefined {
   const length = fields.get("content-length") ?? "";
-  if (method !== "POST") return { statusCode: 405, message: "Use POST" };
+  if (method !== "POST") return { statusCode: 405, message: "Use POST", allow: ["POST"] };
   if (fields.has("transfer-encoding") || !/^\d{1,9}$/.test(length)) {
     return { statusCode: 411, message: "A request must have a Content-Length" };
   }
@@ -184,10 +186,10 @@ export function failureReply(
 }
 
 /** Returns the reply for a refusal, with the request's id in the logs of broker and server if it got there. */
-export function refusalReply({ statusCode, message }: Refusal, correlationId?: string): HttpReply {
+export function refusalReply({ statusCode, message, allow }: Refusal, correlationId?: string): HttpReply {
   return {
     status: statusCode,
-    ...(statusCode === 405 && { headers: { allow: message.replace("Use ", "") } }),
+    ...(allow && { headers: { allow: allow.join(", ") } }),
     body: jsonForTerminal({ statusCode, message, correlationId }),
   };
 }

@@ -110,11 +110,11 @@ export class Exchange {
   }
 
   /** Sends a refusal. `hasBody`: true if the client may still send. It would not read the response before it is done. */
-  refuse({ statusCode, message }: Refusal, { isKept, hasBody }: { isKept: boolean; hasBody: boolean }): void {
+  refuse({ statusCode, message, allow }: Refusal, { isKept, hasBody }: { isKept: boolean; hasBody: boolean }): void {
     const { request, response } = this;
     const body = Buffer.from(jsonForTerminal({ statusCode, message }));
     response.sendDate = false;
-    response.writeHead(statusCode, refusalHeaders(body, { isKept }));
+    response.writeHead(statusCode, refusalHeaders(body, { isKept, allow }));
     if (request.method === "HEAD") response.end();
     else if (hasBody) response.write(body);
     else response.end(body);
@@ -144,10 +144,14 @@ const TOO_SLOW: Refusal = { statusCode: 504, message: "The upstream or the clien
 /** The failure is seen where the stream closes. */
 function ignoreError(): void {}
 
-function refusalHeaders(body: Uint8Array, { isKept }: { readonly isKept: boolean }): string[] {
+function refusalHeaders(
+  body: Uint8Array,
+  { isKept, allow }: Pick<Refusal, "allow"> & { readonly isKept: boolean },
+): string[] {
   return [
     ...["Content-Type", "application/json; charset=utf-8", "Cache-Control", "no-store"],
     ...["Content-Length", `${body.length}`],
+    ...(allow ? ["Allow", allow.join(", ")] : []),
     ...(isKept ? [] : ["Connection", "close"]),
   ];
 }

@@ -110,7 +110,10 @@ export function routeOf({ method, path, query }: RequestTarget, upstreams: reado
   const ofPath = ofHost.filter(({ prefix }) => rest === prefix || rest.startsWith(`${prefix}/`));
   if (ofPath.length === 0) return { statusCode: 403, message: "No upstream allows this path" };
   const upstream = ofPath.find(({ methods }) => methods.includes(method));
-  if (!upstream) return { statusCode: 405, message: `No upstream allows ${method} for this path` };
+  if (!upstream) {
+    const allow = [...new Set(ofPath.flatMap(({ methods }) => methods))];
+    return { statusCode: 405, message: `No upstream allows ${method} for this path`, allow };
+  }
   return { upstream, target: `${rest || "/"}${query}` };
 }
 

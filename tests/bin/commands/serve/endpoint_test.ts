@@ -6,6 +6,7 @@ import {
   readIdentityQuery,
   readRequest,
   type Refusal,
+  refusalReply,
   type SecretPort,
 } from "../../../../bin/commands/serve/endpoint.ts";
 import { CLIENT_ID } from "../../../fixture.ts";
@@ -86,6 +87,13 @@ describe("readRequest()", () => {
     [401, "the secret in an older field", get(HOST, `secret: ${SECRET}`)],
   ])("turns away with %d: %s", (status, _, lines) => {
     expect((ask(lines) as Refusal).statusCode).toBe(status);
+  });
+
+  test("names the method of each path to a client that uses another one", () => {
+    const allowOf = (line: string) => refusalReply(ask([`${line} HTTP/1.1`, HOST, HEADER]) as Refusal).headers;
+    expect(allowOf(`POST ${TARGET}`)).toEqual({ allow: "GET" });
+    expect(allowOf("GET /token")).toEqual({ allow: "POST" });
+    expect(allowOf("GET /metadata")).toBeUndefined();
   });
 
   test("turns pages away on a socket, too", () => {

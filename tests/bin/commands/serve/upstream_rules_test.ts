@@ -92,6 +92,10 @@ describe("routeOf()", () => {
   ])("answers %d: %s %s", (...[statusCode, path, method]) => { // a third parameter would be Bun's callback
     expect(route(path, method)).toMatchObject({ statusCode });
   });
+
+  test("names the methods that the rules of a path allow", () => {
+    expect(route("/graph.microsoft.com/v1.0/me/sendMail", "DELETE")).toMatchObject({ allow: ["GET", "HEAD", "POST"] });
+  });
 });
 
 // What another server could take for a path that was not checked: .NET and IIS decode %uXXXX, old decoders take overlong UTF-8, best

@@ -76,7 +76,9 @@ describe("latchkey serve --upstream", () => {
     expect(await curl(at("/v1.0/me?$select=secret"))).toBe('{"displayName":"Jane"}');
     expect(await curl(at("/v1.0/users"))).toContain("No upstream allows this path");
     expect(await curl("--path-as-is", at("/v1.0/me/../users"))).toContain("dot segments");
-    expect(await curl("--request", "DELETE", at("/v1.0/me"))).toContain("No upstream allows DELETE");
+    const refused = await curl("--include", "--request", "DELETE", at("/v1.0/me"));
+    expect(refused).toContain("No upstream allows DELETE");
+    expect(refused).toMatch(/^Allow: GET\r$/m);
     expect(await curl("http://localhost/v1.0/me")).toContain(`/${service.host}/`);
     expect(service.seen).toEqual([{
       method: "GET",
