@@ -226,11 +226,7 @@ async function readFile(): Promise<ProfileFile> {
   } catch (error) {
     if (error instanceof TypeError) throw wrong({ path }, "it is not UTF-8");
     if (!(error instanceof LatchkeyError) || error.code !== "configuration") throw error;
-    // The check is that of token files; this one has no tokens.
-    const message = error.message.replace(" is not safe for tokens:", " is not safe:");
-    const { code, remedy } = error;
-    const cause = new LatchkeyError(code, message, { remedy });
-    throw new UsageError((await import("./failures.ts")).messageOf(cause), { cause });
+    throw new UsageError((await import("./failures.ts")).messageOf(error), { cause: error });
   }
 }
 

@@ -196,5 +196,5 @@ function capitalized(text: string): string {
 }
 
 function refuse(path: string, reason: string, remedy: string): never {
-  throw new LatchkeyError("configuration", `${path} is not safe for tokens: ${reason}`, { remedy });
+  throw new LatchkeyError("configuration", `${path} is not safe: ${reason}`, { remedy });
 }

@@ -475,7 +475,7 @@ describe("A lock that is not safe", () => {
     ];
     for (const [script, reason] of places) {
       await promisify(execFile)("sh", ["-c", script, path]);
-      const message = `${path} is not safe for tokens: ${reason}`;
+      const message = `${path} is not safe: ${reason}`;
       expect(await failure(taken(path))).toMatchObject({ code: "configuration", message });
       fs.rmSync(path, { recursive: true });
     }

@@ -52,7 +52,7 @@ function refused(path: string, reason: string, hint: string) {
   const refusal = {
     name: "LatchkeyError",
     code: "configuration",
-    message: `${path} is not safe for tokens: ${reason}`,
+    message: `${path} is not safe: ${reason}`,
     hint,
   };
   return [refusal, refusal];
@@ -443,7 +443,7 @@ describe("listPrivateFolder()", () => {
   test("refuses a file", async () => {
     const { path } = newFile();
     expect(await failure(listPrivateFolder(path))).toMatchObject({
-      message: `${path} is not safe for tokens: it is not a folder`,
+      message: `${path} is not safe: it is not a folder`,
     });
   });
 });
