@@ -30,6 +30,11 @@ export interface AccountInfo {
   readonly source: "broker" | "cache";
 }
 
+/** Returns the name of an account for people: the user name, or the home account id if the user name is unknown. */
+export function nameOf({ username, homeAccountId }: Pick<AccountInfo, "username" | "homeAccountId">): string {
+  return username || homeAccountId;
+}
+
 /** Returns true if two accounts are one person's, in any tenants: a guest has the id of the home tenant everywhere. */
 export function isSameAccount(one: AccountInfo, other: AccountInfo): boolean {
   return accountKey({ ...one, realm: "" }) === accountKey({ ...other, realm: "" });

@@ -187,6 +187,18 @@ export function checkRuntime(): void {
   });
 }
 
+/** Returns the short name of a failure: the server's OAuth error code, or the {@linkcode LatchkeyErrorCode} if there is none. */
+export function shortNameOf({ error, code }: Pick<LatchkeyError, "error" | "code">): string {
+  return error ?? code;
+}
+
+/** Returns the description of a failure: the string of the server or broker, or the message if it sent none. */
+export function descriptionOf(
+  { errorDescription, message }: Pick<LatchkeyError, "errorDescription" | "message">,
+): string {
+  return errorDescription || message;
+}
+
 /** Returns a copy of an error with other details. */
 export function withDetails(error: LatchkeyError, details: LatchkeyErrorDetails): LatchkeyError {
   const { code, message, claims, cause } = error;

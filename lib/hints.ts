@@ -169,7 +169,8 @@ export function hintOf(
   return [because, conditional + alternative, note, then && hintOf(then, words, { isLast })].filter(Boolean).join(". ");
 }
 
-function uncapitalized(sentence: string): string {
+/** Returns a sentence in the form for the middle of another one. */
+export function uncapitalized(sentence: string): string {
   return sentence.slice(0, 1).toLowerCase() + sentence.slice(1);
 }
 

@@ -38,6 +38,8 @@ export interface AuthenticationResult {
 
 /** A token whose remaining lifetime is shorter than this counts as expired. */
 export const EXPIRY_MARGIN_MS: number = 5 * 60_000;
+/** Part of a token's lifetime that is left to the caller if a renewal is waited for before the token is handed out. */
+export const LEFT_TO_CALLER_MS: number = 5_000;
 /** Clock drift, and the rounding to whole seconds. A larger difference means that somebody set the clock. */
 const ROUNDING_MS = 2_000;
 /** Accepted difference between this machine's clock and a server's. WSL's clock drifts while the host sleeps. */

@@ -72,8 +72,7 @@ export async function chooseAccount(
   if (accounts.length > 1) throw new UsageError(ambiguous(accounts, { nameOrId, tenant }));
   if (accounts[0]) return accounts[0];
   const why = await whyNoAccount(app, nameOrId, signal);
-  const who = nameOrId === undefined ? "" : ` ${nameOrId}`;
-  throw new LatchkeyError("account_not_found", `There is no account${who}${why === undefined ? "" : `: ${why}`}`, {
+  throw new LatchkeyError("account_not_found", noAccount(nameOrId, why), {
     remedy: { kind: "list_accounts", or: { kind: "sign_in" } },
   });
 }
@@ -109,6 +108,12 @@ export async function usernameOf(
   const nameOrId = line.text("account");
   if (nameOrId === undefined || !isEntraId(nameOrId)) return nameOrId;
   return (await chooseAccount(app, { nameOrId, tenant: line.text("tenant"), signal })).username;
+}
+
+/** Returns the message that no account matches, with the reason of {@linkcode whyNoAccount}. */
+export function noAccount(nameOrId: string | undefined, why: string | undefined): string {
+  const who = nameOrId === undefined ? "" : ` ${nameOrId}`;
+  return `There is no account${who}${why === undefined ? "" : `: ${why}`}`;
 }
 
 /**

@@ -7,7 +7,14 @@
 import { quoteCommand } from "../../lib/runtime/host.ts";
 import { isWsl } from "../../lib/runtime/machine.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
-import { isInteractionRequired, LatchkeyError, type LatchkeyErrorCode, withDetails } from "../../lib/errors.ts";
+import {
+  descriptionOf,
+  isInteractionRequired,
+  LatchkeyError,
+  type LatchkeyErrorCode,
+  shortNameOf,
+  withDetails,
+} from "../../lib/errors.ts";
 import {
   advice,
   COMMON_WORDS,
@@ -100,8 +107,11 @@ export function commandHint(error: LatchkeyError, line?: CommandLine): string | 
 
 /** Returns the message of an error, with its hint as a command. */
 export function messageOf(error: Error): string {
-  const hint = error instanceof LatchkeyError ? commandHint(error) : undefined;
-  return [error.message, hint].filter(Boolean).join(". ");
+  return error instanceof LatchkeyError ? withHint(error.message, error) : error.message;
+}
+
+function withHint(sentence: string, error: LatchkeyError): string {
+  return [sentence, commandHint(error)].filter(Boolean).join(". ");
 }
 
 /** Returns the error with its remedy in the words of another command line than that of the program, or of another program. */
@@ -133,7 +143,7 @@ export function withLogin(error: unknown, line: CommandLine, scopes: readonly st
   return withDetails(error, { remedy: isFirstStep ? signIn : followedBy(error.remedy, signIn), cause: error });
 }
 
-/** Returns true if the next step is a user's sign-in: the first one, or after one that was canceled or timed out. */
+/** Returns true if the next step is a sign-in by the user: the first one, or one after a prompt that was canceled or timed out. */
 export function isSignInNeeded(error: unknown): error is LatchkeyError {
   const isEnded = error instanceof LatchkeyError && ["user_canceled", "timed_out"].includes(error.code);
   return isEnded || isInteractionRequired(error);
@@ -207,21 +217,21 @@ export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
   unexpected: 1,
 };
 
-/** Returns what a failure is, as its description: the server's or the broker's, otherwise our own. */
-export function descriptionOf({ errorDescription, message }: LatchkeyError): string {
-  return errorDescription || message;
-}
-
 /** Returns a failure in one line: the server's error, otherwise our code, and the description. */
 export function failureLine(error: LatchkeyError): string {
-  return `${error.error ?? error.code}: ${descriptionOf(error)}`;
+  return `${shortNameOf(error)}: ${descriptionOf(error)}`;
+}
+
+/** Returns a failure in one line, with its hint as a command. */
+export function failureLineWithHint(error: LatchkeyError): string {
+  return withHint(failureLine(error), error);
 }
 
 /** Returns a failure for `--format json`. The id is the command's if the error has none, since it was aborted or never sent. */
 export function failureJson(error: LatchkeyError, line?: CommandLine): Record<string, unknown> {
   const { broker } = error;
   return {
-    error: error.error ?? error.code,
+    error: shortNameOf(error),
     error_description: descriptionOf(error),
     error_codes: error.errorCodes,
     suberror: error.subError,
@@ -236,7 +246,7 @@ export function failureJson(error: LatchkeyError, line?: CommandLine): Record<st
 /** Returns a failure as lines for people; the id is as with {@linkcode failureJson}. */
 export function failureText(error: LatchkeyError, line?: CommandLine): readonly string[] {
   const rows: readonly (readonly [name: string, value: string | undefined])[] = [
-    ["error", error.error ?? error.code],
+    ["error", shortNameOf(error)],
     ["error_description", descriptionOf(error)],
     ["suberror", error.subError],
     ...error.errorCodes.map((code) => ["see", `https://login.microsoftonline.com/error?code=${code}`] as const),

@@ -8,7 +8,7 @@ import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_fil
 import { configFolder } from "../../lib/files/user_folders.ts";
 import { requirePermission } from "../../lib/runtime/host.ts";
 import { absolutePath, pathIn } from "../../lib/runtime/paths.ts";
-import type { AccountInfo } from "../../lib/account.ts";
+import { type AccountInfo, nameOf } from "../../lib/account.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { type CommandLine, type ProfileValues, unknown, UsageError } from "./command_line.ts";
 import { cacheFilePath } from "./token_cache.ts";
@@ -116,7 +116,7 @@ export function valuesOf(line: CommandLine, account: AccountInfo): ProfileValues
   const given = OPTIONS.filter(line.isGiven)
     .filter((option) => ALTERNATIVES.every((pair) => !pair.includes(option) || line.nearest(...pair).includes(option)))
     .map((option): [string, string] => [option, option === "scope" ? line.list(option).join(" ") : line.text(option)!]);
-  return { ...Object.fromEntries(given), account: account.username || account.homeAccountId };
+  return { ...Object.fromEntries(given), account: nameOf(account) };
 }
 
 function profilesIn(file: ProfileFile): Readonly<Record<string, unknown>> {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { nameOf } from "../../lib/account.ts";
 import { uriToRegister } from "../../lib/authority.ts";
 import { quoteCommand, readEnvironment } from "../../lib/runtime/host.ts";
 import { endedBy, onSignals } from "../../lib/runtime/lifecycle.ts";
@@ -325,8 +326,7 @@ export async function completeSignIn(
   } catch (error) {
     // The sign-in counts even so.
     if (signal?.aborted || !(error instanceof UsageError || error instanceof LatchkeyError)) throw error;
-    const name = account.username || account.homeAccountId;
-    say(`${name} is signed in, but the profile was not written: ${messageOf(error)}`);
+    say(`${nameOf(account)} is signed in, but the profile was not written: ${messageOf(error)}`);
   }
   return { result, app };
 }

@@ -9,7 +9,7 @@ import { LatchkeyError } from "../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import { readEnvironment } from "../../lib/runtime/host.ts";
 import { canAsk } from "../../lib/runtime/terminal.ts";
-import type { AuthenticationResult } from "../../lib/token.ts";
+import { type AuthenticationResult, LEFT_TO_CALLER_MS } from "../../lib/token.ts";
 import { HeldNotices, makeApplication } from "./application.ts";
 import type { CommandLine } from "./command_line.ts";
 import { INTERACTIVE } from "./options.ts";
@@ -185,10 +185,8 @@ function agentSession(): string | undefined {
   return readEnvironment("COPILOT_AGENT_SESSION_ID");
 }
 
-/** Seconds of a token's lifetime that are left to its caller. */
-const LEFT_TO_CALLER_S = 5;
-/** Seconds that a renewal gets in any case: a token that is about to expire is of little use to the caller. */
-const MIN_RENEWAL_S = 2;
+/** Milliseconds that a renewal gets in any case: a token that is about to expire is of little use to the caller. */
+const MIN_RENEWAL_MS = 2_000;
 /** Lifetime in seconds of a token that a renewal can outlast: a provider is waited for twice 30 s. */
 const OUTLASTED_S = 70;
 
@@ -200,7 +198,7 @@ function lastMoment(token: AuthenticationResult): AbortSignal | undefined {
 
 /** Returns the time for the renewal of a token that is still good, in milliseconds; `undefined` if it needs no limit. */
 export function renewalLimitMs(secondsLeft: number): number | undefined {
-  return secondsLeft < OUTLASTED_S ? Math.max(MIN_RENEWAL_S, secondsLeft - LEFT_TO_CALLER_S) * 1000 : undefined;
+  return secondsLeft < OUTLASTED_S ? Math.max(MIN_RENEWAL_MS, secondsLeft * 1000 - LEFT_TO_CALLER_MS) : undefined;
 }
 
 function secondsLeft({ expiresOn }: AuthenticationResult): number {

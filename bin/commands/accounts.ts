@@ -6,8 +6,9 @@
 import type { PublicClientApplication } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
+import { uncapitalized } from "../../lib/hints.ts";
 import { isNamed } from "../../lib/sources/account_choice.ts";
-import { whyNoAccount } from "../cli/accounts.ts";
+import { noAccount, whyNoAccount } from "../cli/accounts.ts";
 import { HeldNotices, makeApplication } from "../cli/application.ts";
 import type { Command, CommandLine } from "../cli/command_line.ts";
 import { loginCommand } from "../cli/failures.ts";
@@ -49,15 +50,13 @@ async function listAccounts(line: CommandLine, signal: AbortSignal | undefined):
   const { correlationId } = line;
   const all = await notices.during(() => app.getAccounts({ correlationId, signal }));
   const accounts = all.filter((account) => nameOrId === undefined || isNamed(account, nameOrId));
-  const who = nameOrId === undefined ? "" : ` ${nameOrId}`;
-  const signIn = `Sign in: ${loginCommand(line, [])}`;
   const why = accounts.length > 0 ? undefined : await whyNoAccount(app, nameOrId, signal);
-  const what = `here is no account${who}${why === undefined ? "" : `: ${why}`}`;
-  if (accounts.length === 0) await requireSource(app, line, { message: `T${what}`, signal });
+  const message = noAccount(nameOrId, why);
+  if (accounts.length === 0) await requireSource(app, line, { message, signal });
   if (line.get(TEXT_FORMAT) === "json") printJson(accounts.map(accountJson));
   else for (const account of accounts) print(accountLine(account));
   if (accounts.length > 0) return;
-  say(`t${what}. ${signIn}`);
+  say(`${uncapitalized(message)}. Sign in: ${loginCommand(line, [])}`);
   return EXIT_NOT_SIGNED_IN;
 }
 

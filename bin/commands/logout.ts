@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, isSameAccount } from "../../lib/account.ts";
+import { type AccountInfo, isSameAccount, nameOf } from "../../lib/account.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { accountOptionsOf, chooseAccount } from "../cli/accounts.ts";
 import { makeApplication } from "../cli/application.ts";
@@ -73,12 +73,12 @@ async function clearDamage(
 }
 
 function outcome(
-  { username, homeAccountId, source }: AccountInfo,
+  account: AccountInfo,
   { place, fromBroker }: { readonly place: TokenPlace; readonly fromBroker: boolean },
 ): string {
-  const name = username || homeAccountId;
+  const name = nameOf(account);
   if (fromBroker) return `the device's broker forgot ${name}`;
-  const rest = source === "broker" ? "; --from-broker removes it from the device's broker" : "";
+  const rest = account.source === "broker" ? "; --from-broker removes it from the device's broker" : "";
   if (place.kind !== "memory") return `${name} is signed out of this app; other apps keep their sign-ins${rest}`;
   return `${name} is signed out for this run only, since nothing is stored${rest}. ${notStored(place)}`;
 }

@@ -5,7 +5,7 @@
  */
 import { codeOfOAuthError, errorCodesIn, type RemedyFacts, remedyFor } from "../aadsts.ts";
 import { escapeControlCharacters } from "../encoding.ts";
-import { INTERACTION_REQUIRED_CODES, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
+import { descriptionOf, INTERACTION_REQUIRED_CODES, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import { advice, type Remedy, type SystemWord, systemWord } from "../hints.ts";
 
 const SIGN_IN: Remedy = { kind: "sign_in" };
@@ -147,14 +147,18 @@ export function refusalError(refusal: BrokerRefusal, context: RefusalContext): L
   const remedy = remedyFor({ errorCodes, subError, text: errorDescription, broker: refusal }, context) ??
     remedyOfStatus(code === codeOfStatus(status) ? status : STATUSES.findIndex(([each]) => each === code)) ??
     (context.isSilent && status === 0 ? SIGN_IN_MAY_HELP : undefined);
-  return new LatchkeyError(code, `The broker refused: ${errorDescription || numbersOf(refusal)}`, {
-    error,
-    errorDescription,
-    errorCodes,
-    subError,
-    claims,
-    correlationId: context.correlationId,
-    broker: { status, subStatus, ...(tag !== undefined && { tag }), ...(errorCode !== undefined && { errorCode }) },
-    remedy,
-  });
+  return new LatchkeyError(
+    code,
+    `The broker refused: ${descriptionOf({ errorDescription, message: numbersOf(refusal) })}`,
+    {
+      error,
+      errorDescription,
+      errorCodes,
+      subError,
+      claims,
+      correlationId: context.correlationId,
+      broker: { status, subStatus, ...(tag !== undefined && { tag }), ...(errorCode !== undefined && { errorCode }) },
+      remedy,
+    },
+  );
 }

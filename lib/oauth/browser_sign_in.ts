@@ -13,7 +13,7 @@ import {
   uriToRegister,
 } from "../authority.ts";
 import { escapeControlCharacters } from "../encoding.ts";
-import { LatchkeyError } from "../errors.ts";
+import { descriptionOf, LatchkeyError, shortNameOf } from "../errors.ts";
 import { listenOnLoopback, type LoopbackRequest } from "../http/loopback.ts";
 import type { HttpReply } from "../http/server.ts";
 import {
@@ -337,8 +337,9 @@ function successText(username: string): string {
   return `<p>You are signed in${who}.</p>\n${CLOSE}`;
 }
 
-function failureText({ error, code, errorDescription, message, correlationId, hint }: LatchkeyError): string {
-  const rows = [["Error", error ?? code], ["Details", errorDescription || message], ["Correlation id", correlationId]]
+function failureText(error: LatchkeyError): string {
+  const { correlationId, hint } = error;
+  const rows = [["Error", shortNameOf(error)], ["Details", descriptionOf(error)], ["Correlation id", correlationId]]
     .flatMap(([name, value]) => value ? [`<dt>${name}</dt><dd>${escape(value)}</dd>`] : []);
   const advice = hint ? `<p>${escape(hint)}.</p>\n` : "";
   return `${advice}${CLOSE}\n<dl>\n${rows.join("\n")}\n</dl>`;

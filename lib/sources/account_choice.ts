@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AccountInfo, hasUsername, homeTenantOf, idKey, isSameUsername } from "../account.ts";
+import { type AccountInfo, hasUsername, homeTenantOf, idKey, isSameUsername, nameOf } from "../account.ts";
 import { firstNames, isGuid } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { TokenQuery } from "../request.ts";
@@ -95,8 +95,9 @@ function isSameTenant(one: string, other: string): boolean {
  * as well. A single account needs only its user name.
  */
 export function accountNames(accounts: readonly AccountInfo[]): readonly string[] {
-  return accounts.map(({ username, homeAccountId, realm }) => {
-    const name = username || homeAccountId;
+  return accounts.map((account) => {
+    const { username, homeAccountId, realm } = account;
+    const name = nameOf(account);
     const tenant = isGuid(realm) ? `tenant ${realm}` : "";
     if (accounts.length === 1) return name;
     const alike = accounts.filter((other) => isSameUsername(other.username, username));

@@ -14,7 +14,7 @@ import type { HttpOptions } from "../oauth/fetch.ts";
 import type { Provider } from "../oauth/provider.ts";
 import { refreshTokens, refuseDeclined, type TokenReply } from "../oauth/token_endpoint.ts";
 import type { TokenQuery } from "../request.ts";
-import { type AuthenticationResult, refuseOld } from "../token.ts";
+import { type AuthenticationResult, LEFT_TO_CALLER_MS, refuseOld } from "../token.ts";
 import { signInRequired } from "./account_choice.ts";
 
 interface RenewalOptions {
@@ -43,8 +43,6 @@ const TOKEN_REFUSALS: readonly string[] = ["invalid_grant", "invalid_request"];
 const REPEATABLE_HOLD_MS = 2_000;
 /** Time for any other one. Without its response, the provider may want the user to sign in again. */
 const MAX_HOLD_MS = 30_000;
-/** Part of a token's lifetime that is left to the caller, who gets the token when the program ends. */
-const LEFT_TO_CALLER_MS = 5_000;
 
 /** A renewal, of one query. */
 export class Renewal {

@@ -275,7 +275,7 @@ const NUMBERS: readonly ShownNumber[] = [
   ["docs/command_line.md", /runs up to (\S+) s longer/, "bin/latchkey", "RENEWAL_GRACE_MS", SECOND],
   ["docs/command_line.md", /does not respond within (\S+) s\b/, "lib/sources", "RENEWAL_MS", SECOND],
   ["docs/command_line.md", /refresh token: (\S+) s at Microsoft/, "lib/sources", "REPEATABLE_HOLD_MS", SECOND],
-  ["docs/command_line.md", /the printed token has (\S+) s left/, "lib/sources", "LEFT_TO_CALLER_MS", SECOND],
+  ["docs/command_line.md", /the printed token has (\S+) s left/, "lib/token", "LEFT_TO_CALLER_MS", SECOND],
   ["docs/command_line.md", /for (\S+) s at most/, "lib/sources", "MAX_HOLD_MS", SECOND],
   ["docs/command_line.md", /longer than (\S+) seconds, latchkey says/, "bin/cli", "LONG_WAIT_MS", SECOND],
   ["docs/containers.md", /(\S+) requests run at once/, "bin/commands/serve", "MAX_REQUESTS"],

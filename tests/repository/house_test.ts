@@ -153,12 +153,9 @@ const POLICIES: readonly (readonly [policy: string, pattern: RegExp, homes: read
     "lib/token.ts",
   ]],
   ["who can be asked", /isTerminal\("stdin"\) && isTerminal\("stderr"\)/, ["lib/runtime/terminal.ts"]],
-  // The broker's refusal is a message, and the page of a sign-in in the browser has no line.
-  ["the words of a failure", /errorDescription \|\| /, [
-    "bin/cli/failures.ts",
-    "lib/broker/errors.ts",
-    "lib/oauth/browser_sign_in.ts",
-  ]],
+  ["the words of a failure", /errorDescription \|\| /, ["lib/errors.ts"]],
+  ["the short name of a failure", /error \?\? (\w+\.)?code\b/, ["lib/errors.ts"]],
+  ["the name of an account", /username \|\| (\w+\.)?homeAccountId/, ["lib/account.ts"]],
 ];
 
 test.each(POLICIES)("%s has one home", (_, pattern, homes) => {

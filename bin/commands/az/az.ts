@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { homeTenantOf } from "../../../lib/account.ts";
 import { encodeBase64 } from "../../../lib/encoding.ts";
 import { quoteCommand, readEnvironment } from "../../../lib/runtime/host.ts";
 import { isInteractionRequired, LatchkeyError, withDetails } from "../../../lib/errors.ts";
@@ -366,7 +367,7 @@ function accountJson(
   subscription: Subscription,
   { isDefault, cloudKey }: { readonly isDefault: boolean; readonly cloudKey: "environmentName" | "cloudName" },
 ): Record<string, unknown> {
-  const homeTenantId = homeAccountId.split(".")[1] ?? tenantId;
+  const homeTenantId = homeTenantOf(homeAccountId) ?? tenantId;
   return { ...subscription, [cloudKey]: cloud.name, homeTenantId, isDefault, user: { name: username, type: "user" } };
 }
 

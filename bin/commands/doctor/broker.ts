@@ -22,8 +22,9 @@ import {
 import { packageFolders } from "../../../lib/runtime/installation.ts";
 import { isWsl, readMachine } from "../../../lib/runtime/machine.ts";
 import { isThere, readTextFile } from "../../../lib/runtime/paths.ts";
+import { nameOf } from "../../../lib/account.ts";
 import type { PublicClientApplication } from "../../../lib/application.ts";
-import { LatchkeyError, type LatchkeyErrorCode } from "../../../lib/errors.ts";
+import { isInteractionRequired, LatchkeyError } from "../../../lib/errors.ts";
 import { advice, followedBy, hintOf, type Remedy, systemWord } from "../../../lib/hints.ts";
 import { wellKnownName } from "../../cli/application.ts";
 import { failureLine, withConsentUrl } from "../../cli/failures.ts";
@@ -32,7 +33,6 @@ import { blockedBy, type Check, failed, type Finding, notChecked, ok, RUN_VERBOS
 /** Time limits of the app in milliseconds. They are shorter than usual because a person waits for the report. */
 export const BROKER_LIMITS = { pingMs: 3_000, startMs: 15_000, accountsMs: 5_000, silentMs: 15_000 };
 
-const SIGN_IN_HELPS: readonly LatchkeyErrorCode[] = ["interaction_required", "account_unusable", "account_not_found"];
 const NO_CLIENT_ID: Finding = notChecked("no --client-id was given", "Give --client-id, such as --client-id azure-cli");
 
 export const broker: Check = {
@@ -92,7 +92,7 @@ export const accounts: Check = {
     if (clientId === undefined) return NO_CLIENT_ID;
     const found = await app.getAccounts({ username, signal });
     const who = username === undefined ? "" : ` ${username}`;
-    if (found.length > 0) return ok(found.map((account) => account.username || account.homeAccountId).join(", "));
+    if (found.length > 0) return ok(found.map(nameOf).join(", "));
     const fix = `Sign in: ${context.signIn}`;
     return stateOf("broker") === "unknown"
       ? failed(`the token cache has no account${who} for this app`, fix)
@@ -112,14 +112,14 @@ export const silentToken: Check = {
     try {
       const request = { scopes, username, tenantId, interactive: "never", signal } as const;
       const { account, expiresOn } = await app.acquireToken(request);
-      return ok(`for ${what} as ${account.username || account.homeAccountId}, valid until ${expiresOn.toISOString()}`);
+      return ok(`for ${what} as ${nameOf(account)}, valid until ${expiresOn.toISOString()}`);
     } catch (cause) {
       const error = await withConsentUrl(cause, app, { scopes, tenantId });
       if (!(error instanceof LatchkeyError)) throw error;
-      const { code, correlationId, claims } = error;
+      const { correlationId, claims } = error;
       const remedy = error.remedy && hintOf(error.remedy, context.words(claims));
       const id = correlationId === undefined ? "" : ` (correlation id ${correlationId})`;
-      const fix = SIGN_IN_HELPS.includes(code) ? `Sign in: ${context.signIn}` : RUN_VERBOSE;
+      const fix = isInteractionRequired(error) ? `Sign in: ${context.signIn}` : RUN_VERBOSE;
       return failed(`for ${what}: ${failureLine(error)}${id}`, remedy ?? fix);
     }
   },

@@ -10,6 +10,7 @@ import { readMachine } from "../../../lib/runtime/machine.ts";
 import { PublicClientApplication } from "../../../lib/application.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { systemWord } from "../../../lib/hints.ts";
+import { CLOCK_TOLERANCE_S } from "../../../lib/token.ts";
 import { asFailure, type Check, failed, type Finding, NO_CLIENT_ID, notChecked, ok, tolerated } from "./check.ts";
 
 /** Names the operating system, distribution and processor, for bug reports. */
@@ -93,9 +94,6 @@ async function connect(authority: string, signal: AbortSignal): Promise<Finding>
   }
 }
 
-/** Clock skew that Microsoft Entra ID and its resources accept. */
-const TOLERANCE_S = 300;
-
 /** Compares the clock with that of the authority, and contacts no other server. */
 export const clock: Check = {
   id: "clock",
@@ -111,7 +109,7 @@ export const clock: Check = {
     const detail = offset === 0
       ? `the same as ${host}`
       : `${Math.abs(offset)} s ${offset > 0 ? "ahead of" : "behind"} ${host}`;
-    if (Math.abs(offset) <= TOLERANCE_S) return ok(detail);
+    if (Math.abs(offset) <= CLOCK_TOLERANCE_S) return ok(detail);
     const { isWsl } = await readMachine();
     return failed(detail, isWsl ? "sudo hwclock -s" : systemWord("setClock"));
   },

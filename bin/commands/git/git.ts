@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { nameOf } from "../../../lib/account.ts";
 import { isGuid } from "../../../lib/encoding.ts";
 import { DEFAULT_AUTHORITY, environmentAliases, isLoopbackHost } from "../../../lib/authority.ts";
 import { readEnvironment } from "../../../lib/runtime/host.ts";
@@ -330,7 +331,7 @@ async function get({ request, scopes, lines: [line], signal }: Task): Promise<vo
     const tokens = await openTokens(line, { interactive: gitInteractive(line), signal, namesSignIn: true });
     const { account, accessToken: token, expiresOn } = await tokens.acquire({ scopes });
     print(writeCredential({
-      username: username ?? (account.username || account.homeAccountId),
+      username: username ?? nameOf(account),
       ...{ token, expiresOn },
       isBearer: capabilities.has("authtype") && takesBearer(request),
       state: capabilities.has("state") ? OWN_STATE : undefined,

@@ -46,7 +46,7 @@ export class ClientPrompts {
       try {
         return await this.#options.silently(request);
       } catch (error) {
-        if (!(error instanceof LatchkeyError) || !isSignInNeeded(error)) throw error;
+        if (!(error instanceof LatchkeyError) || !isPromptHelpful(error)) throw error;
         refusal = error;
       }
       if (!this.#open) {
@@ -80,8 +80,11 @@ export class ClientPrompts {
   }
 }
 
-/** Returns true if a prompt is the way on; in the browser also if the first cause is a broker that cannot start. */
-function isSignInNeeded(error: LatchkeyError): boolean {
+/**
+ * Returns true if a prompt can give what a silent request was refused; in the browser also if the cause is a broker that cannot
+ * start. A prompt that was canceled or timed out is not followed by another one, unlike a command's `isSignInNeeded`.
+ */
+function isPromptHelpful(error: LatchkeyError): boolean {
   return isInteractionRequired(error) || isInteractionRequired(error.cause);
 }
 

@@ -18,7 +18,7 @@ import { ArgumentError, isInteractionRequired, LatchkeyError, type LatchkeyError
 import type { AcquireTokenRequest } from "../../../lib/request.ts";
 import { SCOPE_TOKEN } from "../../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
-import { commandHint, failureLine } from "../../cli/failures.ts";
+import { failureLineWithHint } from "../../cli/failures.ts";
 import { jsonForTerminal, say } from "../../cli/output.ts";
 import { openRequestLog } from "./request_log.ts";
 
@@ -45,7 +45,7 @@ export interface Refusal {
   readonly statusCode: number;
   readonly message: string;
   /** Methods of the `Allow` header, which a 405 must have (RFC 9110, 15.5.6). */
-  readonly allow?: readonly string[];
+  readonly allow?: readonly string[] | undefined;
 }
 
 const HEAD_ERRORS = { 400: "The request is not HTTP/1.1", 431: "The head of the request is too long" } as const;
@@ -348,7 +348,7 @@ export function identityAnswers(options: IdentityAnswersOptions): IdentityEndpoi
       if (!(error instanceof LatchkeyError)) throw error;
       onOutcome(scope, error);
       const { code, correlationId } = error;
-      const message = [failureLine(error), commandHint(error)].filter(Boolean).join(". ");
+      const message = failureLineWithHint(error);
       const isSignedOut = isInteractionRequired(error);
       return failureReply(request, { statusCode: STATUS[code], message }, { correlationId, isSignedOut });
     }

@@ -4,7 +4,7 @@
  * @module
  */
 import { encodeHex, readJson } from "../../../lib/encoding.ts";
-import { isInteractionRequired, LatchkeyError } from "../../../lib/errors.ts";
+import { isInteractionRequired, LatchkeyError, shortNameOf } from "../../../lib/errors.ts";
 import { withLock } from "../../../lib/files/lock.ts";
 import { readPrivateFile, replacePrivateFile } from "../../../lib/files/private_files.ts";
 import type { HttpReply } from "../../../lib/http/server.ts";
@@ -279,7 +279,7 @@ function signInNotices(line: CommandLine): (scope: string, error: LatchkeyError 
     if (told.has(scope)) return;
     told.add(scope);
     const who = line.text("account") ?? "somebody";
-    say(`${who} has to sign in (${error.error ?? error.code}): ${loginCommand(line, [scope])}`);
+    say(`${who} has to sign in (${shortNameOf(error)}): ${loginCommand(line, [scope])}`);
   };
 }
 

@@ -19,7 +19,7 @@ import { secretComparer } from "../../../lib/http/server.ts";
 import { type EndpointAddress, listenAt } from "../../../lib/http/unix_socket.ts";
 import { currentRuntime, isAtLeast } from "../../../lib/runtime/host.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
-import { commandHint, failureLine } from "../../cli/failures.ts";
+import { failureLineWithHint } from "../../cli/failures.ts";
 import { say } from "../../cli/output.ts";
 import { type IdentityEndpoint, type Refusal, STATUS } from "./endpoint.ts";
 import { openRequestLog, type RequestLog } from "./request_log.ts";
@@ -415,10 +415,9 @@ function refusalFor(error: unknown): Refusal {
   if (error instanceof RefusedRequest) return error.refusal;
   if (error instanceof ArgumentError) return { statusCode: 502, message: error.message };
   if (error instanceof LatchkeyError) {
-    const { code } = error;
-    const message = [failureLine(error), commandHint(error)].filter(Boolean).join(". ");
+    const message = failureLineWithHint(error);
     // An agent's library would take a 400 or 401 for the upstream's.
-    return { statusCode: isInteractionRequired(error) ? 502 : Math.max(502, STATUS[code]), message };
+    return { statusCode: isInteractionRequired(error) ? 502 : Math.max(502, STATUS[error.code]), message };
   }
   if (error instanceof BrokenResponse || /^(HPE_|E[A-Z]+$)/.test(codeOf(error))) {
     return { statusCode: 502, message: "The upstream has ended the connection, or its response is not HTTP/1.1" };
