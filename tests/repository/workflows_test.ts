@@ -12,7 +12,7 @@ const PUBLISHING = [
   "sha256sum --check --strict SHA256SUMS",
   "npm publish --ignore-scripts --provenance --access public ./release/latchkey-latchkey-*.tgz",
   'gh release create "$GITHUB_REF_NAME" --repo "$GITHUB_REPOSITORY" --verify-tag --generate-notes release/*',
-  'node build/pinned_deno.ts "$RUNNER_TEMP"',
+  'node build/unpack_deno.ts "$RUNNER_TEMP"',
   '"$RUNNER_TEMP/deno" publish --no-check',
 ];
 

@@ -1,4 +1,4 @@
-// node build/pinned_deno.ts FOLDER: puts the Deno of package-lock.json into a folder, which must exist. It installs nothing, runs no
+// node build/unpack_deno.ts FOLDER: puts the Deno of package-lock.json into a folder, which must exist. It installs nothing, runs no
 // script of a package, and needs none, so that a job with an identity can start it: npm fetches the one archive, and its bytes must
 // be those that package-lock.json says.
 import { spawnSync } from "node:child_process";
@@ -10,7 +10,7 @@ import process from "node:process";
 import { runtimePackage } from "../tests/tools/find_tool.js";
 
 const [folder] = process.argv.slice(2);
-if (folder === undefined) throw new Error("usage: node build/pinned_deno.ts FOLDER");
+if (folder === undefined) throw new Error("usage: node build/unpack_deno.ts FOLDER");
 const name: string = runtimePackage("deno");
 const lock = JSON.parse(readFileSync(new URL("../package-lock.json", import.meta.url), "utf8"));
 const { version, integrity } = lock.packages[`node_modules/${name}`];
