@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { azureScopes } from "../../bin/commands/serve/azure.ts";
+import { azureScopes } from "../../bin/commands/serve/azure_resources.ts";
 import { type Run, runProgram } from "../bin/run_latchkey.ts";
 import { LATCHKEY_ON_BUN } from "../bin/tested_latchkey.ts";
 import { makeCertificateAuthority } from "../fakes/certificates.ts";

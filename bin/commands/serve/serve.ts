@@ -33,7 +33,7 @@ import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, VERBOSE } from 
 import { print, say } from "../../cli/output.ts";
 import { scopeOfResource } from "../../cli/scopes.ts";
 import { interactiveOf, openTokens } from "../../cli/tokens.ts";
-import { azureScopes } from "./azure.ts";
+import { azureScopes } from "./azure_resources.ts";
 import {
   type AcceptedRequest,
   AZD_PATH,
