@@ -60,7 +60,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   },
   { suites: ["lib/runtime/host_test.ts"], test: /quoteCommand\(\) for (sh|bash|zsh|fish)/, why: SHELLS },
   { suites: ["bin/cli/completions_test.ts", "bin/cli/help_test.ts", "bin/shell_test.ts"], why: SHELLS },
-  { suites: ["bin/commands/serve/endpoint_test.ts"], test: /as a shell takes it/, why: SHELLS },
+  { suites: ["bin/commands/serve/identity_endpoint_test.ts"], test: /as a shell takes it/, why: SHELLS },
   {
     suites: ["lib/runtime/process_contract.ts"],
     test: /the signal's number|friendly signal|cannot be run|prints too much|kills what|by a grandchild|startDetached/,
@@ -98,7 +98,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: "they listen on Unix sockets, which latchkey refuses on Windows",
   },
   {
-    suites: ["bin/commands/serve/endpoint_contract.ts"],
+    suites: ["bin/commands/serve/identity_endpoint_contract.ts"],
     test: /ten thousand requests|one too many|three hundred clients/,
     why: "they listen on Unix sockets, which latchkey refuses on Windows",
   },

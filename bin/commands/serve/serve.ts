@@ -43,7 +43,7 @@ import {
   type IdentityEndpoint,
   type IdentityEndpointOptions,
   openIdentityEndpoint,
-} from "./endpoint.ts";
+} from "./identity_endpoint.ts";
 import type { Upstream } from "./upstream_rules.ts";
 
 /** The command. */

@@ -21,7 +21,7 @@ import { currentRuntime, isAtLeast } from "../../../lib/runtime/host.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 import { failureLineWithHint } from "../../cli/failures.ts";
 import { say } from "../../cli/output.ts";
-import { type IdentityEndpoint, type Refusal, STATUS } from "./endpoint.ts";
+import { type IdentityEndpoint, type Refusal, STATUS } from "./identity_endpoint.ts";
 import { openRequestLog, type RequestLog } from "./request_log.ts";
 import { Clients, Exchange, pump, RefusedRequest } from "./upstream_exchange.ts";
 import {

@@ -7,7 +7,7 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
 import { jsonForTerminal } from "../../cli/output.ts";
-import type { Refusal } from "./endpoint.ts";
+import type { Refusal } from "./identity_endpoint.ts";
 
 /** The end of an exchange with a status of its own. */
 export class RefusedRequest extends Error {

@@ -8,7 +8,7 @@
  */
 import { claimsIn } from "../../../lib/oauth/challenged_fetch.ts";
 import { hostsOf, isLoopbackAuthority } from "../../../lib/http/server.ts";
-import type { Refusal } from "./endpoint.ts";
+import type { Refusal } from "./identity_endpoint.ts";
 import type { Route, Upstream } from "./upstream_rules.ts";
 
 /** A header: its name, and its value without the spaces around it, in latin1. */

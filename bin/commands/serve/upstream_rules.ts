@@ -6,7 +6,7 @@
 import { isHttpsOrLoopback } from "../../../lib/authority.ts";
 import { SCOPE_TOKEN } from "../../../lib/scopes.ts";
 import { UsageError } from "../../cli/command_line.ts";
-import type { Refusal } from "./endpoint.ts";
+import type { Refusal } from "./identity_endpoint.ts";
 
 /** A rule: what may be called, and with which token. */
 export interface Upstream {

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { IdentityEndpoint } from "../../../../bin/commands/serve/endpoint.ts";
+import type { IdentityEndpoint } from "../../../../bin/commands/serve/identity_endpoint.ts";
 import { openUpstreamProxy } from "../../../../bin/commands/serve/upstream.ts";
 import { readUpstream } from "../../../../bin/commands/serve/upstream_rules.ts";
 

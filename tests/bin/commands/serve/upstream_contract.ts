@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import type { Writable } from "node:stream";
-import type { IdentityEndpoint } from "../../../../bin/commands/serve/endpoint.ts";
+import type { IdentityEndpoint } from "../../../../bin/commands/serve/identity_endpoint.ts";
 import { openUpstreamProxy, type UpstreamProxyOptions } from "../../../../bin/commands/serve/upstream.ts";
 import { readUpstream } from "../../../../bin/commands/serve/upstream_rules.ts";
 import { LatchkeyError } from "../../../../lib/errors.ts";

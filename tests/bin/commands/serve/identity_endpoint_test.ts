@@ -8,7 +8,7 @@ import {
   type Refusal,
   refusalReply,
   type SecretPort,
-} from "../../../../bin/commands/serve/endpoint.ts";
+} from "../../../../bin/commands/serve/identity_endpoint.ts";
 import { CLIENT_ID } from "../../../fixture.ts";
 
 const SECRET = "s3cr3t", PORT = 41741;

@@ -12,7 +12,7 @@ import {
   type IdentityEndpoint,
   type IdentityEndpointOptions,
   openIdentityEndpoint,
-} from "../../../../bin/commands/serve/endpoint.ts";
+} from "../../../../bin/commands/serve/identity_endpoint.ts";
 import { findTool } from "../../../tools/find_tool.js";
 import { askEndpoint } from "../../ask_endpoint.ts";
 
