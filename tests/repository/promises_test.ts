@@ -46,7 +46,7 @@ describe("SECURITY.md", () => {
     const limits = "lib/oauth/challenged_fetch.ts";
     const tokens = WORDS[constantIn(limits, "MAX_NEW_TOKENS")];
     const minutes = WORDS[constantIn(limits, "NEW_TOKENS_MS") / MINUTE_MS];
-    const promptMinutes = constantIn("bin/commands/mcp/authorization.ts", "PROMPT_MS") / MINUTE_MS;
+    const promptMinutes = constantIn("bin/commands/mcp/server_token.ts", "PROMPT_MS") / MINUTE_MS;
     expect(sentences("docs/agents.md")).toContain(`more than ${tokens} new tokens in ${minutes} minutes`);
     expect(sentences("SECURITY.md")).toContain(`at most ${tokens} new tokens in ${minutes} minutes`);
     expect(sentences("SECURITY.md")).toContain(

@@ -15,7 +15,7 @@ import { say } from "../../cli/output.ts";
 import { acquireForServer, needsOfServer, type ServerNeeds } from "../../cli/protected_server.ts";
 import { scopesForServer } from "../../cli/scopes.ts";
 import { openTokens, type TokenSource } from "../../cli/tokens.ts";
-import { fetchWithToken, type ServerToken, type TokenReason } from "./authorization.ts";
+import { fetchWithToken, type ServerToken, type TokenReason } from "./server_token.ts";
 import { relayMessages } from "./relay.ts";
 
 /** The command. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { fetchWithToken, type ServerToken, type TokenReason } from "../../../../bin/commands/mcp/authorization.ts";
+import { fetchWithToken, type ServerToken, type TokenReason } from "../../../../bin/commands/mcp/server_token.ts";
 import { LatchkeyError } from "../../../../lib/errors.ts";
 import { failure } from "../../../fixture.ts";
 
