@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { azOutput } from "../../bin/commands/az/output.ts";
+import { azOutput } from "../../bin/commands/az/query_output.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { UsageError } from "../../bin/cli/command_line.ts";
 

@@ -10,7 +10,7 @@ import { isInteractionRequired, LatchkeyError, withDetails } from "../../../lib/
 import { resourceOf } from "../../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 import { type Cloud, cloudJson, cloudsOf, type RESOURCE_TYPES } from "./clouds.ts";
-import { accountTable, azOutput, cloudTable } from "./output.ts";
+import { accountTable, azOutput, cloudTable } from "./query_output.ts";
 import { type AzCall, OTHER_SIGN_INS, readAzCall } from "./syntax.ts";
 import type { Holder, Subscription } from "./subscriptions.ts";
 import { type Command, type CommandLine, readCommandLine } from "../../cli/command_line.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { UsageError } from "../../../../bin/cli/command_line.ts";
-import { azOutput } from "../../../../bin/commands/az/output.ts";
+import { azOutput } from "../../../../bin/commands/az/query_output.ts";
 import { readAzCall } from "../../../../bin/commands/az/syntax.ts";
 import { failure } from "../../../fixture.ts";
 
