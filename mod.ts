@@ -69,6 +69,6 @@ export {
 } from "./lib/request.ts";
 export type { AuthCodeFlow, AuthorizationFlow } from "./lib/oauth/authorization_code.ts";
 export type { BrowserSignInOptions, SignInOutcome } from "./lib/oauth/browser_sign_in.ts";
-export type { Fetch } from "./lib/oauth/fetch.ts";
+export type { Fetch } from "./lib/oauth/bounded_fetch.ts";
 export type { FinishOptions } from "./lib/sources/provider.ts";
 export type { AuthenticationResult } from "./lib/token.ts";

@@ -27,7 +27,7 @@ import { checkCapabilities } from "./claims.ts";
 import { ArgumentError, checkRuntime, isInteractionRequired, type LatchkeyError, type Logger } from "./errors.ts";
 import type { AuthCodeFlow } from "./oauth/authorization_code.ts";
 import type { BrowserSignInOptions } from "./oauth/browser_sign_in.ts";
-import type { Fetch } from "./oauth/fetch.ts";
+import type { Fetch } from "./oauth/bounded_fetch.ts";
 import {
   type AccountFilter,
   type AcquireTokenRequest,

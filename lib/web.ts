@@ -29,7 +29,7 @@ import { TokenCache } from "./cache/token_cache.ts";
 import { checkCapabilities } from "./claims.ts";
 import { checkRuntime, isInteractionRequired, LatchkeyError, type Logger } from "./errors.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "./oauth/authorization_code.ts";
-import type { Fetch } from "./oauth/fetch.ts";
+import type { Fetch } from "./oauth/bounded_fetch.ts";
 import {
   type AccountFilter,
   type AuthCodeFlowRequest,

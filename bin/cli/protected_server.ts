@@ -10,7 +10,7 @@ import { LatchkeyError } from "../../lib/errors.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
 import { stateFolder } from "../../lib/files/user_folders.ts";
 import { makeFetch } from "../../lib/http/client.ts";
-import type { HttpOptions } from "../../lib/oauth/fetch.ts";
+import type { HttpOptions } from "../../lib/oauth/bounded_fetch.ts";
 import { findProtectedResource, foreignScope, resourceIdentifier } from "../../lib/oauth/protected_resource.ts";
 import { findProvider } from "../../lib/oauth/provider.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";

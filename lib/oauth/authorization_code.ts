@@ -19,7 +19,7 @@ import { isAtRedirectUri, isMicrosoftAuthority, redirectPath, uriToRegister } fr
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { isSignInRecent, redacted } from "../token.ts";
 import { oauthError } from "./errors.ts";
-import { clientOf, type HttpOptions, translateErrors } from "./fetch.ts";
+import { clientOf, type HttpOptions, translateErrors } from "./bounded_fetch.ts";
 import {
   type AuthorizationRequest,
   authorizationUrl,

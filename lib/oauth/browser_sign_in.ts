@@ -23,7 +23,7 @@ import {
   type SessionFacts,
 } from "../runtime/browser.ts";
 import { type AuthCodeFlow, finishAuthorization, isAnswerTo, startAuthorization } from "./authorization_code.ts";
-import type { HttpOptions } from "./fetch.ts";
+import type { HttpOptions } from "./bounded_fetch.ts";
 import type { AuthorizationRequest, Provider } from "./provider.ts";
 import type { TokenReply } from "./token_endpoint.ts";
 

@@ -20,7 +20,7 @@ import { LatchkeyError } from "../errors.ts";
 import type { UserCode } from "../request.ts";
 import { redacted } from "../token.ts";
 import { invalidResponse, refusalOf } from "./errors.ts";
-import { clientOf, type HttpOptions, retryAfterMs, sendOptions, translateErrors } from "./fetch.ts";
+import { clientOf, type HttpOptions, retryAfterMs, sendOptions, translateErrors } from "./bounded_fetch.ts";
 import { type Provider, scopesToAsk } from "./provider.ts";
 import { requestToken, type TokenContext, type TokenReply } from "./token_endpoint.ts";
 

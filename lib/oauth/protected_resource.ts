@@ -16,7 +16,7 @@ import { escapeControlCharacters, isGuid, readJson, readText } from "../encoding
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { advice, type Remedy } from "../hints.ts";
 import { RESERVED_SCOPES, resourceOfScope, SCOPE_TOKEN } from "../scopes.ts";
-import { boundedFetch, type HttpOptions } from "./fetch.ts";
+import { boundedFetch, type HttpOptions } from "./bounded_fetch.ts";
 import { isOrganizationScope } from "./microsoft_apps.ts";
 import { isIssuerOf } from "./provider.ts";
 

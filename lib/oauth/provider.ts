@@ -17,7 +17,7 @@ import { LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import type { AuthCodeFlowRequest } from "../request.ts";
 import { RESERVED_SCOPES } from "../scopes.ts";
 import { invalidResponse, refusalOf } from "./errors.ts";
-import { type HttpOptions, retryAfterMs, sendOptions, TIMEOUT_MS, translateErrors } from "./fetch.ts";
+import { type HttpOptions, retryAfterMs, sendOptions, TIMEOUT_MS, translateErrors } from "./bounded_fetch.ts";
 
 /** An authority and its metadata. */
 export interface Provider {

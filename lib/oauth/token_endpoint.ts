@@ -28,7 +28,7 @@ import type { TokenQuery } from "../request.ts";
 import { RESERVED_SCOPES, withoutReserved } from "../scopes.ts";
 import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
 import { invalidResponse, type RefusalContext, refusalOf } from "./errors.ts";
-import { clientOf, type HttpOptions, retryAfterMs, type SendOptions, sendOptions, translateErrors } from "./fetch.ts";
+import { clientOf, type HttpOptions, retryAfterMs, type SendOptions, sendOptions, translateErrors } from "./bounded_fetch.ts";
 import { type Provider, scopesToAsk, serverOfToken } from "./provider.ts";
 
 /** A token, and the data to renew it. Inspecting or logging it does not show the tokens. */

@@ -22,7 +22,7 @@ import { capabilitiesOf } from "../claims.ts";
 import { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
 import { advice } from "../hints.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
-import type { HttpOptions } from "../oauth/fetch.ts";
+import type { HttpOptions } from "../oauth/bounded_fetch.ts";
 import type { Provider } from "../oauth/provider.ts";
 import type { TokenReply } from "../oauth/token_endpoint.ts";
 import {

@@ -10,7 +10,7 @@ import type { ReplyToSave } from "../cache/changes.ts";
 import { type CachedRefreshToken, type CachedToken, nameOfResource, nameOfScope } from "../cache/lookup.ts";
 import type { RenewalState } from "../cache/token_cache.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
-import type { HttpOptions } from "../oauth/fetch.ts";
+import type { HttpOptions } from "../oauth/bounded_fetch.ts";
 import type { Provider } from "../oauth/provider.ts";
 import { refreshTokens, refuseDeclined, type TokenReply } from "../oauth/token_endpoint.ts";
 import type { TokenQuery } from "../request.ts";

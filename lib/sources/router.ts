@@ -13,7 +13,7 @@ import type { TokenCache } from "../cache/token_cache.ts";
 import { isInteractionRequired, LatchkeyError, withCorrelationId, withDetails } from "../errors.ts";
 import { followedBy, type Remedy } from "../hints.ts";
 import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
-import type { Fetch } from "../oauth/fetch.ts";
+import type { Fetch } from "../oauth/bounded_fetch.ts";
 import {
   type AccountFilter,
   type DeviceCodeSignIn,

@@ -11,7 +11,7 @@ import { withLock } from "../../../lib/files/lock.ts";
 import { readPrivateFile, replacePrivateFile } from "../../../lib/files/private_files.ts";
 import { stateFolder } from "../../../lib/files/user_folders.ts";
 import { makeFetch } from "../../../lib/http/client.ts";
-import { boundedFetch } from "../../../lib/oauth/fetch.ts";
+import { boundedFetch } from "../../../lib/oauth/bounded_fetch.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 import { UsageError } from "../../cli/command_line.ts";
 

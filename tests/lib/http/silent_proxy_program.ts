@@ -1,7 +1,7 @@
 // On Deno: a request through a proxy that takes the connection and says nothing. argv: its port. Prints the failure as JSON.
 import type { LatchkeyError } from "../../../lib/errors.ts";
 import { makeFetch } from "../../../lib/http/client.ts";
-import { boundedFetch } from "../../../lib/oauth/fetch.ts";
+import { boundedFetch } from "../../../lib/oauth/bounded_fetch.ts";
 
 const [port = ""] = Deno.args;
 // The relay's time passes a hundred times as fast; the other limit counts seconds, and stays behind it.

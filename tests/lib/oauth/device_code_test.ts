@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { inspect } from "node:util";
 import { parseAuthority } from "../../../lib/authority.ts";
 import { type DeviceCode, pollDeviceCode, startDeviceCode } from "../../../lib/oauth/device_code.ts";
-import type { HttpOptions } from "../../../lib/oauth/fetch.ts";
+import type { HttpOptions } from "../../../lib/oauth/bounded_fetch.ts";
 import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
 import type { EntraRefusal, ScriptedAnswer } from "../../fakes/fake_entra.ts";
 import { CLIENT_ID, expectNoSecret, failure, rejection, useEntra } from "../../fixture.ts";

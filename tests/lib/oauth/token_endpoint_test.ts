@@ -5,7 +5,7 @@ import type { AccountInfo } from "../../../lib/account.ts";
 import { parseAuthority } from "../../../lib/authority.ts";
 import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
 import { finishAuthorization, startAuthorization } from "../../../lib/oauth/authorization_code.ts";
-import type { HttpOptions } from "../../../lib/oauth/fetch.ts";
+import type { HttpOptions } from "../../../lib/oauth/bounded_fetch.ts";
 import { findProvider, type Provider } from "../../../lib/oauth/provider.ts";
 import {
   type RefreshRequest,

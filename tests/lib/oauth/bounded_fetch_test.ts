@@ -4,7 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { delay } from "../../../lib/async.ts";
-import { boundedFetch } from "../../../lib/oauth/fetch.ts";
+import { boundedFetch } from "../../../lib/oauth/bounded_fetch.ts";
 import { failure, rejection } from "../../fixture.ts";
 
 describe("boundedFetch()", () => {
