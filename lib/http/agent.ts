@@ -12,7 +12,8 @@ import { denoNamespace, readEnvironment, requirePermission } from "../runtime/ho
 import { trustedCertificates } from "./client.ts";
 import { openTunnel, trustOf } from "./node.ts";
 import { findProxy, openTunnelByDeno } from "./proxy.ts";
-import { hostOf, httpFailure, type HttpRoute, isUnknownIssuer, portOf } from "./request.ts";
+import { hostOf, type HttpRoute, portOf } from "./route.ts";
+import { httpFailure, isUnknownIssuer } from "./errors.ts";
 
 /** Time limit in ms to connect, of each of: the connection, the proxy's response, and TLS. */
 const CONNECT_LIMIT_MS = 20_000;

@@ -9,16 +9,8 @@
 import { denoNamespace, isPermitted, operatingSystem, readEnvironment, requirePermission } from "../runtime/host.ts";
 import { readTextFile } from "../runtime/paths.ts";
 import { findProxy, openProxyRelay, type Variable } from "./proxy.ts";
-import {
-  credentialsOf,
-  hostOf,
-  httpFailure,
-  type HttpRequest,
-  type HttpRoute,
-  isUnknownIssuer,
-  passwordWanted,
-  portOf,
-} from "./request.ts";
+import { credentialsOf, hostOf, type HttpRequest, type HttpRoute, portOf } from "./route.ts";
+import { httpFailure, isUnknownIssuer, passwordWanted } from "./errors.ts";
 
 type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
 

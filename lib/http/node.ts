@@ -9,7 +9,8 @@ import { isIP } from "node:net";
 import { type Duplex, Readable } from "node:stream";
 import tls from "node:tls";
 import { LatchkeyError } from "../errors.ts";
-import { hostOf, type HttpRequest, type HttpRoute, passwordWanted, portOf, proxyAuthorization } from "./request.ts";
+import { hostOf, type HttpRequest, type HttpRoute, portOf, proxyAuthorization } from "./route.ts";
+import { passwordWanted } from "./errors.ts";
 
 /** Sends a request, and returns the answer as soon as its head has come. Throws Node's error unless the proxy refuses. */
 export async function sendByNode(request: HttpRequest, route: HttpRoute): Promise<Response> {

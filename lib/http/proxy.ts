@@ -5,7 +5,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { credentialsOf, hostOf, type HttpRoute, portOf, proxyAuthorization } from "./request.ts";
+import { credentialsOf, hostOf, type HttpRoute, portOf, proxyAuthorization } from "./route.ts";
 
 /** Reads an environment variable. */
 export type Variable = (name: string) => string | undefined;

@@ -1,7 +1,8 @@
 // What the runtimes say of a failure, as they were seen to say it: Deno 2.6 and 2.9, Bun 1.4, Node 22 and 24.
 import { describe, expect, test } from "bun:test";
 import { type LoopbackRequest, readLoopbackRequest } from "../../../lib/http/loopback.ts";
-import { httpFailure, type HttpRequest, isUnknownIssuer } from "../../../lib/http/request.ts";
+import type { HttpRequest } from "../../../lib/http/route.ts";
+import { httpFailure, isUnknownIssuer } from "../../../lib/http/errors.ts";
 import type { HttpReply } from "../../../lib/http/server.ts";
 
 const PORT = 51234;
