@@ -17,7 +17,8 @@
 
 export type { AccountInfo } from "./lib/account.ts";
 export { PublicClientApplication, type PublicClientApplicationOptions } from "./lib/application.ts";
-export type { BrokerFlags, BrokerKind, BrokerStatus, SsoCookie, TimeLimits } from "./lib/broker/broker.ts";
+export type { BrokerFlags, BrokerKind, BrokerStatus, SsoCookie } from "./lib/broker/broker.ts";
+export type { TimeLimits } from "./lib/broker/time_limits.ts";
 export { openBrokerChannel } from "./lib/broker/detect.ts";
 export type { BrokerAnswer, BrokerChannel, BrokerChannelOptions, BrokerQuestion } from "./lib/broker/raw_channel.ts";
 export type { CacheCall, CacheStore } from "./lib/cache/store.ts";

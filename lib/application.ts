@@ -13,13 +13,8 @@ import {
   loopbackRedirectUri,
   parseAuthority,
 } from "./authority.ts";
-import {
-  type BrokerFlags,
-  type BrokerStatus,
-  DEFAULT_TIME_LIMITS,
-  type SsoCookie,
-  type TimeLimits,
-} from "./broker/broker.ts";
+import type { BrokerFlags, BrokerStatus, SsoCookie } from "./broker/broker.ts";
+import { DEFAULT_TIME_LIMITS, type TimeLimits } from "./broker/time_limits.ts";
 import { isBrokerEnabled } from "./broker/detect.ts";
 import { checkWindow } from "./broker/wire.ts";
 import type { CacheStore } from "./cache/store.ts";

@@ -11,14 +11,8 @@ import { LatchkeyError, type Logger } from "../errors.ts";
 import { advice, type Remedy } from "../hints.ts";
 import type { WindowHandle } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
-import type {
-  Broker,
-  BrokerCall,
-  BrokerInteractiveRequest,
-  BrokerKind,
-  BrokerTimeLimits,
-  BrokerTokenRequest,
-} from "./broker.ts";
+import type { Broker, BrokerCall, BrokerInteractiveRequest, BrokerKind, BrokerTokenRequest } from "./broker.ts";
+import type { BrokerTimeLimits } from "./time_limits.ts";
 import type { RefusalContext } from "./errors.ts";
 import * as wire from "./wire.ts";
 

@@ -18,7 +18,8 @@ import { openSessionBus } from "../dbus/open.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { advice, type Remedy } from "../hints.ts";
-import type { Broker, BrokerTimeLimits } from "./broker.ts";
+import type { Broker } from "./broker.ts";
+import type { BrokerTimeLimits } from "./time_limits.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./client.ts";
 
 const NAME = "com.microsoft.identity.broker1";

@@ -3,7 +3,8 @@
 // at is who is asked, and what comes of it.
 import { describe, expect, test } from "bun:test";
 import { parseAuthority } from "../../../lib/authority.ts";
-import { type Broker, type BrokerFlags, type BrokerKind, DEFAULT_TIME_LIMITS } from "../../../lib/broker/broker.ts";
+import type { Broker, BrokerFlags, BrokerKind } from "../../../lib/broker/broker.ts";
+import { DEFAULT_TIME_LIMITS } from "../../../lib/broker/time_limits.ts";
 import type { BrokerPlatform } from "../../../lib/broker/detect.ts";
 import { LatchkeyError, type LatchkeyErrorCode } from "../../../lib/errors.ts";
 import { tokenQuery } from "../../../lib/request.ts";
