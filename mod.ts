@@ -47,7 +47,7 @@ export {
   type RedirectUriOptions,
   redirectUris,
   type SignInWay,
-} from "./lib/authority.ts";
+} from "./lib/redirect_uris.ts";
 export {
   type AccountFilter,
   type AcquireTokenRequest,

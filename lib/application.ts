@@ -4,15 +4,8 @@
  * @module
  */
 import { type AccountInfo, checkAccount } from "./account.ts";
-import {
-  type Authority,
-  authorityOfAccount,
-  checkClientId,
-  checkRedirectPath,
-  DEFAULT_AUTHORITY,
-  loopbackRedirectUri,
-  parseAuthority,
-} from "./authority.ts";
+import { type Authority, authorityOfAccount, checkClientId, DEFAULT_AUTHORITY, parseAuthority } from "./authority.ts";
+import { checkRedirectPath, loopbackRedirectUri } from "./redirect_uris.ts";
 import type { BrokerFlags, BrokerStatus, SsoCookie } from "./broker/broker.ts";
 import { DEFAULT_TIME_LIMITS, type TimeLimits } from "./broker/time_limits.ts";
 import { isBrokerEnabled } from "./broker/detect.ts";

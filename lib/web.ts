@@ -44,7 +44,7 @@ import {
 import { type FinishOptions, ProviderSource } from "./sources/provider.ts";
 import type { AuthenticationResult } from "./token.ts";
 
-export { redirectPath } from "./authority.ts";
+export { redirectPath } from "./redirect_uris.ts";
 export { type CacheCall, type CacheStore, memoryStore } from "./cache/store.ts";
 export {
   ArgumentError,

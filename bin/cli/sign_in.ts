@@ -4,7 +4,7 @@
  * @module
  */
 import { nameOf } from "../../lib/account.ts";
-import { uriToRegister } from "../../lib/authority.ts";
+import { uriToRegister } from "../../lib/redirect_uris.ts";
 import { quoteCommand, readEnvironment } from "../../lib/runtime/host.ts";
 import { endedBy, onSignals } from "../../lib/runtime/lifecycle.ts";
 import { canAsk, isTerminal, readLine, write } from "../../lib/runtime/terminal.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type RedirectUri, redirectUris, type SignInWay } from "../../lib/authority.ts";
+import { type RedirectUri, redirectUris, type SignInWay } from "../../lib/redirect_uris.ts";
 import { clientIdOf, wellKnownName } from "../cli/application.ts";
 import { type Command, isAtMicrosoft } from "../cli/command_line.ts";
 import { AUTHORITY, CLIENT_ID, PROFILE, REDIRECT_PATH } from "../cli/options.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { noteWait } from "../async.ts";
-import { NATIVE_CLIENT_URI } from "../authority.ts";
+import { NATIVE_CLIENT_URI } from "../redirect_uris.ts";
 import {
   BUS_DAEMON,
   BUS_ERROR,

@@ -4,7 +4,8 @@
  * @module
  */
 import { type AccountInfo, isSameAccount, isSameUsername } from "../account.ts";
-import { type Authority, isTenant, NATIVE_CLIENT_URI } from "../authority.ts";
+import { type Authority, isTenant } from "../authority.ts";
+import { NATIVE_CLIENT_URI } from "../redirect_uris.ts";
 import {
   escapeControlCharacters,
   isObject,

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { brokerPluginUri } from "../authority.ts";
+import { brokerPluginUri } from "../redirect_uris.ts";
 import { escapeControlCharacters, readJson } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { advice, type Remedy } from "../hints.ts";

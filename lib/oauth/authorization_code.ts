@@ -15,7 +15,8 @@ import {
   processAuthorizationCodeResponse,
   validateAuthResponse,
 } from "@panva/oauth4webapi";
-import { isAtRedirectUri, isMicrosoftAuthority, redirectPath, uriToRegister } from "../authority.ts";
+import { isMicrosoftAuthority } from "../authority.ts";
+import { isAtRedirectUri, redirectPath, uriToRegister } from "../redirect_uris.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { isSignInRecent, redacted } from "../token.ts";
 import { oauthError } from "./errors.ts";

@@ -5,13 +5,8 @@
  * @module
  */
 import { startTimer, untilAborted, withinTime } from "../async.ts";
-import {
-  isAtRedirectUri,
-  isMicrosoftAuthority,
-  loopbackRedirectUri,
-  PERSONAL_ACCOUNTS_HOST,
-  uriToRegister,
-} from "../authority.ts";
+import { isMicrosoftAuthority, PERSONAL_ACCOUNTS_HOST } from "../authority.ts";
+import { isAtRedirectUri, loopbackRedirectUri, uriToRegister } from "../redirect_uris.ts";
 import { escapeControlCharacters } from "../encoding.ts";
 import { descriptionOf, LatchkeyError, shortNameOf } from "../errors.ts";
 import { listenOnLoopback, type LoopbackRequest } from "../http/loopback.ts";

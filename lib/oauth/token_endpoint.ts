@@ -13,14 +13,8 @@ import {
   type TokenEndpointResponse,
 } from "@panva/oauth4webapi";
 import { type AccountInfo, isEntraId, isSameAccount } from "../account.ts";
-import {
-  type Authority,
-  environmentOf,
-  isMicrosoftAuthority,
-  isMicrosoftHost,
-  isTenant,
-  loopbackRedirectUri,
-} from "../authority.ts";
+import { type Authority, environmentOf, isMicrosoftAuthority, isMicrosoftHost, isTenant } from "../authority.ts";
+import { loopbackRedirectUri } from "../redirect_uris.ts";
 import { firstNames, type JsonObject, readBase64Json, readJson, readJwt, readText } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
 import { advice, type Remedy } from "../hints.ts";
@@ -28,7 +22,14 @@ import type { TokenQuery } from "../request.ts";
 import { RESERVED_SCOPES, withoutReserved } from "../scopes.ts";
 import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
 import { invalidResponse, type RefusalContext, refusalOf } from "./errors.ts";
-import { clientOf, type HttpOptions, retryAfterMs, type SendOptions, sendOptions, translateErrors } from "./bounded_fetch.ts";
+import {
+  clientOf,
+  type HttpOptions,
+  retryAfterMs,
+  type SendOptions,
+  sendOptions,
+  translateErrors,
+} from "./bounded_fetch.ts";
 import { type Provider, scopesToAsk, serverOfToken } from "./provider.ts";
 
 /** A token, and the data to renew it. Inspecting or logging it does not show the tokens. */

@@ -1,7 +1,7 @@
 // Sign-in in the browser, through the application, with a real OpenID provider and our real loopback listener.
 import { afterEach, describe, expect, test } from "bun:test";
 import { createServer, type Server } from "node:net";
-import { redirectPath } from "../../lib/authority.ts";
+import { redirectPath } from "../../lib/redirect_uris.ts";
 import { memoryStore } from "../../lib/cache/store.ts";
 import { LatchkeyError, type PublicClientApplication, type PublicClientApplicationOptions } from "../../mod.ts";
 import { type BrowsingPerson, browsingPerson } from "../tools/browsing_person.ts";

@@ -48,7 +48,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   words: ["words"],
 };
 const WORDS = [
-  ...["account", "token", "authority", "request", "claims", "scopes"],
+  ...["account", "token", "authority", "redirect_uris", "request", "claims", "scopes"],
   ...["errors", "hints", "aadsts", "encoding", "async"],
 ];
 

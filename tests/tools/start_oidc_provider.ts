@@ -3,7 +3,7 @@ import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 // @ts-expect-error it brings no types
 import { Provider } from "oidc-provider";
-import { redirectPath } from "../../lib/authority.ts";
+import { redirectPath } from "../../lib/redirect_uris.ts";
 
 /** An OpenID provider that runs. */
 export interface OidcProvider extends AsyncDisposable {

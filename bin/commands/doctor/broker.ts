@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { redirectUris, type SignInWay } from "../../../lib/authority.ts";
+import { redirectUris, type SignInWay } from "../../../lib/redirect_uris.ts";
 import { BUS_DAEMON, DBusError } from "../../../lib/dbus/bus.ts";
 import { type ActivationEnvironment, readActivationEnvironment } from "../../../lib/dbus/daemon.ts";
 import { findLibdbus } from "../../../lib/dbus/libdbus.ts";

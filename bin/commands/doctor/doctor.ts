@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { DEFAULT_AUTHORITY, redirectUris } from "../../../lib/authority.ts";
+import { DEFAULT_AUTHORITY } from "../../../lib/authority.ts";
+import { redirectUris } from "../../../lib/redirect_uris.ts";
 import type { SessionBus } from "../../../lib/dbus/bus.ts";
 import { openSessionBus } from "../../../lib/dbus/open.ts";
 import { operatingSystem } from "../../../lib/runtime/host.ts";

@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import jsqr from "jsqr";
 import { timeText } from "../../../bin/cli/sign_in.ts";
-import { redirectPath } from "../../../lib/authority.ts";
+import { redirectPath } from "../../../lib/redirect_uris.ts";
 import { HOSTILE_TEXT, UNSAFE } from "../../fakes/hostile_texts.ts";
 import { openHome } from "../../fixture.ts";
 import { denoRun } from "../../tools/deno_command.ts";

@@ -2,7 +2,8 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { inspect } from "node:util";
 import { PublicClientApplication } from "../../../lib/application.ts";
-import { parseAuthority, redirectPath } from "../../../lib/authority.ts";
+import { parseAuthority } from "../../../lib/authority.ts";
+import { redirectPath } from "../../../lib/redirect_uris.ts";
 import { finishAuthorization, isAnswerTo, startAuthorization } from "../../../lib/oauth/authorization_code.ts";
 import { pollDeviceCode, startDeviceCode } from "../../../lib/oauth/device_code.ts";
 import { type AuthorizationRequest, findProvider, type Provider } from "../../../lib/oauth/provider.ts";

@@ -4,7 +4,7 @@ import { Variant } from "dbus-next";
 import { accounts, broker, silentToken } from "../../../../bin/commands/doctor/broker.ts";
 import { type CheckResult, runChecks } from "../../../../bin/commands/doctor/check.ts";
 import { isWell, reportJson, reportText } from "../../../../bin/commands/doctor/doctor.ts";
-import { redirectPath } from "../../../../lib/authority.ts";
+import { redirectPath } from "../../../../lib/redirect_uris.ts";
 import { API_WORDS } from "../../../../lib/hints.ts";
 import { memoryStore, PublicClientApplication } from "../../../../mod.ts";
 import { startAnsweringPeer } from "../../../fakes/answering_peer.ts";
