@@ -9,7 +9,6 @@ import type { AuthenticationResult } from "../token.ts";
 import {
   accountRecords,
   declinedScopesIn,
-  endOf,
   isPlainToken,
   isSignedOutIn,
   nameOfResource,
@@ -19,6 +18,7 @@ import {
   resourcesIn,
   TOKEN_BINDINGS,
 } from "./lookup.ts";
+import { endOf } from "./freshness.ts";
 import {
   accessTokenKey,
   accountKey,

@@ -7,7 +7,8 @@ import { type AccountInfo, hasUsername, homeTenantOf, idKey } from "../account.t
 import { isMicrosoftHost } from "../authority.ts";
 import { isGuid, type JsonObject, readJwt, readText as text } from "../encoding.ts";
 import { withoutReserved } from "../scopes.ts";
-import { type AuthenticationResult, boundedBy, EXPIRY_MARGIN_MS, isFresh, redacted, redactTokens } from "../token.ts";
+import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";
+import { type CachedToken, stateOf, TOKEN_STATES, type TokenState } from "./freshness.ts";
 import {
   accessTokenKey,
   appMetadataIn,
@@ -211,19 +212,6 @@ export interface CachedTokenQuery {
   readonly correlationId: string;
 }
 
-/** A cached token. */
-export interface CachedToken {
-  /** The token; its `source` is `cache`. */
-  readonly result: AuthenticationResult;
-  /**
-   * `use`: valid. `renew`: to be renewed early, and used if that fails. `outage`: expired or about to; used only while
-   * the issuer cannot be reached.
-   */
-  readonly state: "use" | "renew" | "outage";
-}
-
-const STATES: readonly CachedToken["state"][] = ["use", "renew", "outage"];
-
 /** Fields of MSAL for Python, Node and .NET that bind a token to more than its account, app, tenant and scopes. */
 export const TOKEN_BINDINGS: readonly string[] = [
   ...["key_id", "kid", "ext_cache_key", "ext", "additionalCacheKeyComponents", "resource"],
@@ -246,19 +234,19 @@ export function accessTokenIn(
     const key = accessTokenKey({ homeAccountId, environment, clientId, realm }, wanted, extension);
     const entry = document.entry("AccessToken", key);
     if (!entry || !isMatching(entry) || !hasScopes(entry, wanted) || capabilitiesIn(entry) !== capabilities) continue;
-    if (stateOf(entry, app.now, extension) === "use") {
+    if (plainStateOf(entry, app.now, extension) === "use") {
       return { result: readResult(document, entry, query, app), state: "use" };
     }
   }
   const key = { homeAccountId, environment: environments[0]!, clientId, realm, scope: wanted[0]! };
   const found = document.accessTokensFor(key).flatMap((entry) => {
     const state = hasScopes(entry, wanted) && capabilitiesIn(entry) === capabilities
-      ? stateOf(entry, app.now, extension)
+      ? plainStateOf(entry, app.now, extension)
       : undefined;
     return state ? [{ entry, state, cachedAt: readEpochSeconds(entry.cached_at) ?? 0 }] : [];
   });
   const [best] = found.sort((one, other) =>
-    STATES.indexOf(one.state) - STATES.indexOf(other.state) || other.cachedAt - one.cachedAt
+    TOKEN_STATES.indexOf(one.state) - TOKEN_STATES.indexOf(other.state) || other.cachedAt - one.cachedAt
   );
   return best && { result: readResult(document, best.entry, query, app), state: best.state };
 
@@ -267,18 +255,6 @@ export function accessTokenIn(
     return isOfApp(entry, app) && holderOf(entry) === idKey(homeAccountId) &&
       realm === (text(entry.realm)?.toLowerCase() ?? "");
   }
-}
-
-/** Limits a token to its end by the monotonic clock, in case the clock was set; `undefined` if it has expired. */
-export function boundedToken(endMs: number, token: CachedToken, now: number): CachedToken | undefined {
-  const { result, state } = token;
-  const bounded = boundedBy(endMs, result, now);
-  if (bounded === result) return token;
-  const { expiresOn, extendedExpiresOn = expiresOn, refreshOn } = bounded;
-  if (isFresh(expiresOn, now)) {
-    return { result: bounded, state: refreshOn && refreshOn.getTime() <= now ? "renew" : state };
-  }
-  return extendedExpiresOn.getTime() > now ? { result: bounded, state: "outage" } : undefined;
 }
 
 /** Returns true for a bearer token that is bound only to its account, app, tenant and scopes, and to an `ext_cache_key` if one is given. */
@@ -295,17 +271,12 @@ function capabilitiesIn({ client_capabilities }: CacheEntry): string {
   return text(client_capabilities) ?? "";
 }
 
-/** Returns the last time at which a token can be used, in milliseconds since 1970. */
-export function endOf({ expires_on, extended_expires_on }: CacheEntry): number {
-  return Math.max(readEpochSeconds(expires_on) ?? 0, readEpochSeconds(extended_expires_on) ?? 0);
-}
-
 /** Returns the end of an account's cached access token that lasts longest; `undefined` if none can be used. */
 export function lastTokenEndIn(document: CacheDocument, homeAccountId: string, app: CacheApp): Date | undefined {
   const ends = document.ofAccount("AccessToken", homeAccountId)
     .filter(({ entry }) => isOfApp(entry, app) && isInCloud(entry, app))
     .flatMap(({ entry }) =>
-      ["use", "renew"].includes(stateOf(entry, app.now)!) ? [readEpochSeconds(entry.expires_on)!] : []
+      ["use", "renew"].includes(plainStateOf(entry, app.now)!) ? [readEpochSeconds(entry.expires_on)!] : []
     );
   return ends.length > 0 ? new Date(Math.max(...ends)) : undefined;
 }
@@ -327,15 +298,10 @@ function hasSecret(entry: CacheEntry): boolean {
   return isChecked;
 }
 
-function stateOf(entry: CacheEntry, now: number, extension?: string): CachedToken["state"] | undefined {
-  const { cached_at, expires_on, refresh_on } = entry;
-  const expiresOn = readEpochSeconds(expires_on);
-  const cachedAt = readEpochSeconds(cached_at) ?? 0;
-  if (expiresOn === undefined || !hasSecret(entry) || !isPlainToken(entry, extension)) return undefined;
-  // The clock was set back since, so that the token's end is unknown.
-  if (cachedAt > now + EXPIRY_MARGIN_MS) return undefined;
-  if (isFresh(expiresOn, now)) return (readEpochSeconds(refresh_on) ?? Infinity) <= now ? "renew" : "use";
-  return endOf(entry) > now ? "outage" : undefined;
+/** Returns the state of an entry's token; `undefined` if the token cannot be used, or is not a plain one. */
+function plainStateOf(entry: CacheEntry, now: number, extension?: string): TokenState | undefined {
+  const state = stateOf(entry, now);
+  return state !== undefined && hasSecret(entry) && isPlainToken(entry, extension) ? state : undefined;
 }
 
 function readResult(

@@ -14,16 +14,15 @@ import {
   accessTokenIn,
   accountIn,
   accountsIn,
-  boundedToken,
   type CachedAccount,
   type CachedRefreshToken,
-  type CachedToken,
   type CachedTokenQuery,
   isSignedOutIn,
   lastTokenEndIn,
   ownRefreshTokens,
   refreshTokensIn,
 } from "./lookup.ts";
+import { boundedToken, type CachedToken } from "./freshness.ts";
 import { type CacheApp, type CacheChange, CacheDocument, MOVE_AWAY, readEpochSeconds } from "./schema.ts";
 import type { CacheCall, CacheStore } from "./store.ts";
 

@@ -15,7 +15,8 @@ import {
   realmOf,
 } from "../authority.ts";
 import type { ReplyToSave } from "../cache/changes.ts";
-import type { CachedToken, CachedTokenQuery } from "../cache/lookup.ts";
+import type { CachedTokenQuery } from "../cache/lookup.ts";
+import type { CachedToken } from "../cache/freshness.ts";
 import { extendedCacheKey } from "../cache/schema.ts";
 import { isNotWritable, type RenewalState, type TokenCache } from "../cache/token_cache.ts";
 import { capabilitiesOf } from "../claims.ts";

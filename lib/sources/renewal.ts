@@ -7,7 +7,8 @@
 import type { AccountInfo } from "../account.ts";
 import { mayReuseRefreshTokens } from "../authority.ts";
 import type { ReplyToSave } from "../cache/changes.ts";
-import { type CachedRefreshToken, type CachedToken, nameOfResource, nameOfScope } from "../cache/lookup.ts";
+import { type CachedRefreshToken, nameOfResource, nameOfScope } from "../cache/lookup.ts";
+import type { CachedToken } from "../cache/freshness.ts";
 import type { RenewalState } from "../cache/token_cache.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import type { HttpOptions } from "../oauth/bounded_fetch.ts";
