@@ -8,6 +8,16 @@ import { ArgumentError } from "./errors.ts";
 /** Scopes of OpenID Connect that every sign-in requests and that never name a resource. */
 export const RESERVED_SCOPES: readonly string[] = ["openid", "profile", "offline_access"];
 
+/** Returns the scope that stands for all that an app may do with a resource. It may be given already. */
+export function defaultScope(resource: string): string {
+  return `${resourceOf(resource)}/.default`;
+}
+
+/** Returns true for the scope that stands for all that an app may do with a resource. Entra takes it only by itself. */
+export function isDefaultScope(scope: string): boolean {
+  return scope.endsWith("/.default");
+}
+
 /** Returns a resource without the `/.default` of its scope. */
 export function resourceOf(scope: string): string {
   return scope.replace(/\/\.default\/?$/i, "");

@@ -16,7 +16,7 @@ import { findProvider } from "../../lib/oauth/provider.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import { pathIn } from "../../lib/runtime/paths.ts";
 import { canAsk, isTerminal } from "../../lib/runtime/terminal.ts";
-import { resourceOfScope } from "../../lib/scopes.ts";
+import { isDefaultScope, resourceOfScope } from "../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 import { clientIdOf } from "./application.ts";
 import type { CommandLine } from "./command_line.ts";
@@ -94,7 +94,7 @@ export async function needsOfServer(
     ? []
     : [...named, ...held ?? [], ...await agreedScopes({ ...ofServer, resource }, signal)];
   const scopes = [...new Set([...held ?? [], ...found.scopes])];
-  const specific = scopes.filter((each) => !each.endsWith("/.default")); // Entra takes /.default only by itself
+  const specific = scopes.filter((scope) => !isDefaultScope(scope));
   const target = {
     scopes: held && specific.length > 0 ? specific : scopes,
     tenantId: tenantId ?? found.tenantId,

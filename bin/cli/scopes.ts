@@ -5,7 +5,7 @@
  */
 import { DEFAULT_AUTHORITY, parseAuthority } from "../../lib/authority.ts";
 import { isGuid, nearestName } from "../../lib/encoding.ts";
-import { resourceOf } from "../../lib/scopes.ts";
+import { defaultScope, resourceOf } from "../../lib/scopes.ts";
 import { type CommandLine, isAtMicrosoft, UsageError } from "./command_line.ts";
 import { GRAPH_SCOPE } from "./options.ts";
 
@@ -19,7 +19,7 @@ export function scopesNamed(line: CommandLine): readonly string[] {
   const resource = nearest.includes("resource") ? line.text("resource") : undefined;
   const isScope = typeof resource === "string" && scopes.length === 0 &&
     (line.origin("for") === undefined || isAtMicrosoft(line));
-  return isScope ? [`${resourceOf(resource)}/.default`] : scopes;
+  return isScope ? [defaultScope(resource)] : scopes;
 }
 
 /**
@@ -39,7 +39,9 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
   const bare = isAtMicrosoft(line) ? scopes.find((scope) => /^https?:\/\/[^/]+\/?$/i.test(scope)) : undefined;
   if (bare !== undefined) {
     throw new UsageError(
-      `--scope takes a permission, and ${bare} is a resource: write --resource ${bare}, or --scope ${bare}/.default`,
+      `--scope takes a permission, and ${bare} is a resource: write --resource ${bare}, or --scope ${
+        defaultScope(bare)
+      }`,
     );
   }
   const misspelled = scopes.find((scope) => isMisspelledHttp(/^([a-z]+):\/\//i.exec(scope)?.[1] ?? ""));
@@ -69,7 +71,7 @@ export function scopeOfResource(resource: string): string {
   }
   const [, scheme, rest = ""] = /^([a-z][a-z0-9+.-]*):(.*)$/is.exec(name) ?? [];
   const isUri = /^\/\/[^/]/.test(rest) || scheme?.toLowerCase() === "urn";
-  if (isGuid(name) || scheme !== undefined && isUri && !isMisspelledHttp(scheme)) return `${name}/.default`;
+  if (isGuid(name) || scheme !== undefined && isUri && !isMisspelledHttp(scheme)) return defaultScope(name);
   const forms = "--resource takes a URL such as https://graph.microsoft.com, another URI such as api://ID, or a GUID";
   const meant = httpsFormOf(name);
   const advice = meant === undefined

@@ -15,7 +15,7 @@ import { challengeParameters } from "../claims.ts";
 import { escapeControlCharacters, isGuid, readJson, readText } from "../encoding.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { advice, type Remedy } from "../hints.ts";
-import { RESERVED_SCOPES, resourceOfScope, SCOPE_TOKEN } from "../scopes.ts";
+import { defaultScope, isDefaultScope, RESERVED_SCOPES, resourceOfScope, SCOPE_TOKEN } from "../scopes.ts";
 import { boundedFetch, type HttpOptions } from "./bounded_fetch.ts";
 import { isOrganizationScope } from "./microsoft_apps.ts";
 import { isIssuerOf } from "./provider.ts";
@@ -102,7 +102,7 @@ export async function findProtectedResource(
   }
   const scopes = ownScopes(named, supported, address);
   return {
-    scopes: scopes.length > 0 ? scopes : [`${identifier}/.default`],
+    scopes: scopes.length > 0 ? scopes : [defaultScope(identifier)],
     proposed: [],
     resource: undefined,
     tenantId: kind === "entra" && server ? onlyTenant(authority, server) : undefined,
@@ -270,8 +270,7 @@ function ownScopes(named: readonly string[], supported: readonly string[], addre
   const scopes = named.length > 0 ? full : fallback;
   const foreign = scopes.find((scope) => !isOwn(scope));
   if (foreign !== undefined) throw foreignScope(address.host, foreign);
-  // Entra takes /.default only by itself.
-  const all = scopes.filter((scope) => scope.endsWith("/.default"));
+  const all = scopes.filter(isDefaultScope);
   return all.length > 0 ? all : scopes;
 }
 

@@ -149,6 +149,7 @@ test("lib/web.ts reaches no platform code, not even through import()", () => {
 /** Policies as they look in the sources, and the only files that may have them. */
 const POLICIES: readonly (readonly [policy: string, pattern: RegExp, homes: readonly string[]])[] = [
   ["the form of a scope", /\\x21\\x23-\\x5B/, ["lib/scopes.ts"]],
+  ["the scope of all of a resource", /\}\/\.default`|endsWith\("\/\.default/, ["lib/scopes.ts"]],
   ["the margin before a token's expiry", /EXPIRY_MARGIN_MS: number =|expiresOn\)?(\.getTime\(\))? - now(\(\))? [<>]/i, [
     "lib/token.ts",
   ]],

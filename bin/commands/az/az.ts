@@ -7,7 +7,7 @@ import { homeTenantOf } from "../../../lib/account.ts";
 import { encodeBase64 } from "../../../lib/encoding.ts";
 import { quoteCommand, readEnvironment } from "../../../lib/runtime/host.ts";
 import { isInteractionRequired, LatchkeyError, withDetails } from "../../../lib/errors.ts";
-import { resourceOf } from "../../../lib/scopes.ts";
+import { defaultScope } from "../../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 import { type Cloud, cloudJson, cloudsOf, type RESOURCE_TYPES } from "./clouds.ts";
 import { accountTable, azOutput, cloudTable } from "./query_output.ts";
@@ -202,7 +202,7 @@ async function tokenFor(
 function scopeOf({ name, resources }: Cloud, type: (typeof RESOURCE_TYPES)[number]): string {
   const resource = resources[type];
   if (resource === undefined) throw refused(`${name} has no resource of the type ${type}`);
-  return `${resource}/.default`;
+  return defaultScope(resource);
 }
 
 /**
@@ -239,7 +239,7 @@ function azLoginCommand(
 function scopesAsked({ line, cloud }: Call): readonly string[] {
   const resource = line.text("resource");
   const scopes = line.list("scope");
-  if (resource !== undefined && scopes.length === 0) return [`${resourceOf(resource)}/.default`];
+  if (resource !== undefined && scopes.length === 0) return [defaultScope(resource)];
   if (resource === undefined && scopes.length > 0) return scopes;
   return scopesOf(line, [scopeOf(cloud, "arm")]);
 }

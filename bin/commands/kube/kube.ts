@@ -6,7 +6,7 @@
 import { mayReadEnvironment, readEnvironment } from "../../../lib/runtime/host.ts";
 import { isGuid, isObject } from "../../../lib/encoding.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
-import { resourceOf } from "../../../lib/scopes.ts";
+import { defaultScope, resourceOf } from "../../../lib/scopes.ts";
 import { clientIdOf } from "../../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";
 import {
@@ -160,7 +160,7 @@ async function runKube(line: CommandLine, signal: AbortSignal | undefined): Prom
 }
 
 async function printExecCredential(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
-  const scopes = [`${serverIdOf(line)}/.default`];
+  const scopes = [defaultScope(serverIdOf(line))];
   const { apiVersion, isInteractive } = execRequest();
   const interactive = isInteractive === false ? "never" : interactiveOf(line);
   const tokens = await openTokens(line, { interactive, signal, namesSignIn: true });

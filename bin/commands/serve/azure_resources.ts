@@ -4,6 +4,7 @@
  * @module
  */
 import { DEFAULT_AUTHORITY, environmentAliases } from "../../../lib/authority.ts";
+import { defaultScope } from "../../../lib/scopes.ts";
 import { UsageError } from "../../cli/command_line.ts";
 
 /**
@@ -93,5 +94,5 @@ export function azureScopes(authority: string = DEFAULT_AUTHORITY): readonly str
     );
   }
   const both = [...resources, ...SHARED].flatMap((resource) => [resource, `${resource}/`]);
-  return [...both, ...APPS].map((resource) => `${resource}/.default`);
+  return [...both, ...APPS].map(defaultScope);
 }

@@ -16,7 +16,7 @@ import { type EndpointAddress, openEndpoint } from "../../../lib/http/unix_socke
 import { quoteCommand } from "../../../lib/runtime/host.ts";
 import { ArgumentError, isInteractionRequired, LatchkeyError, type LatchkeyErrorCode } from "../../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../../lib/request.ts";
-import { SCOPE_TOKEN } from "../../../lib/scopes.ts";
+import { defaultScope, resourceOf, SCOPE_TOKEN } from "../../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 import { failureLineWithHint } from "../../cli/failures.ts";
 import { jsonForTerminal, say } from "../../cli/output.ts";
@@ -394,7 +394,7 @@ export function identityAnswers(options: IdentityAnswersOptions): IdentityEndpoi
 function azdScopeRefusal({ scopes, tenantId }: AzdRequest, options: IdentityAnswersOptions): Refusal | undefined {
   const other = scopes.find((scope) => !options.scopes.has(scope));
   const { tenant } = options;
-  if (other !== undefined) return notServed(other.replace(/\/\.default$/, ""));
+  if (other !== undefined) return notServed(resourceOf(other));
   if (tenant === undefined || tenantId === undefined || tenantId.toLowerCase() === tenant.toLowerCase()) {
     return undefined;
   }
@@ -420,7 +420,7 @@ function scopeOf(
         "with --identity if this endpoint is to stand in for it",
     };
   }
-  return [`${resource}/.default`, resource].find((scope) => scopes.has(scope)) ?? notServed(resource);
+  return [defaultScope(resource), resource].find((scope) => scopes.has(scope)) ?? notServed(resource);
 }
 
 async function sha256(text: string): Promise<string> {

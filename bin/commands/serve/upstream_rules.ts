@@ -4,7 +4,7 @@
  * @module
  */
 import { isHttpsOrLoopback } from "../../../lib/authority.ts";
-import { SCOPE_TOKEN } from "../../../lib/scopes.ts";
+import { defaultScope, SCOPE_TOKEN } from "../../../lib/scopes.ts";
 import { UsageError } from "../../cli/command_line.ts";
 import type { Refusal } from "./identity_endpoint.ts";
 
@@ -61,7 +61,7 @@ export function readUpstream(rule: string): Upstream {
     host,
     prefix: pathname.replace(/\/+$/, ""),
     methods,
-    scope: scope ?? knownScope(hostname) ?? `${origin}/.default`,
+    scope: scope ?? knownScope(hostname) ?? defaultScope(origin),
   };
 }
 
