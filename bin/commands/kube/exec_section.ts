@@ -1,5 +1,5 @@
 /**
- * The `exec` section of a kubeconfig's user: which program it runs, and what of it may be taken over.
+ * The `exec` section of a kubeconfig's user: the one that latchkey writes, which program one runs, and what of it may be taken over.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { AKS_SERVER, microsoftApiOf } from "../../../lib/oauth/microsoft_apps.ts
 import { quoteCommand } from "../../../lib/runtime/host.ts";
 import { ownCommand } from "../../../lib/runtime/installation.ts";
 import { UsageError } from "../../cli/command_line.ts";
-import { escapeForTerminal } from "../../cli/output.ts";
+import { escapeForTerminal } from "../../../lib/control_characters.ts";
 import { PROGRAM } from "../../cli/stored_command.ts";
 import type { Cluster } from "./kubeconfig.ts";
 
@@ -16,6 +16,35 @@ import type { Cluster } from "./kubeconfig.ts";
 export interface ClusterIds {
   readonly serverId?: string | undefined;
   readonly tenant?: string | undefined;
+}
+
+/** The `exec` section that `latchkey kube --install` writes. */
+export interface ExecSection {
+  readonly apiVersion: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: readonly Variable[];
+  readonly interactiveMode: "Never" | "IfAvailable";
+  readonly provideClusterInfo: boolean;
+}
+
+/** Returns the section that makes clients run a command of latchkey. */
+export function execSection(
+  [command = "", ...args]: readonly string[],
+  { apiVersion, mayAsk, env }: {
+    readonly apiVersion: string;
+    readonly mayAsk: boolean;
+    readonly env: readonly Variable[];
+  },
+): ExecSection {
+  return {
+    apiVersion,
+    command,
+    args,
+    ...(env.length > 0 && { env }),
+    interactiveMode: mayAsk ? "IfAvailable" : "Never",
+    provideClusterInfo: false,
+  };
 }
 
 /**

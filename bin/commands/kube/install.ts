@@ -8,8 +8,18 @@ import { changeSharedFile } from "../../../lib/files/placed_file.ts";
 import { readPrivateFile, removePrivateFile, replacePrivateFile } from "../../../lib/files/private_files.ts";
 import { quoteCommand } from "../../../lib/runtime/host.ts";
 import { isThere } from "../../../lib/runtime/paths.ts";
-import { escapeForTerminal, print, say } from "../../cli/output.ts";
-import { type ClusterIds, environmentIn, idsToTake, isOwn, isRunBy, requireUserLogin } from "./exec_section.ts";
+import { print, say } from "../../cli/output.ts";
+import { escapeForTerminal } from "../../../lib/control_characters.ts";
+import {
+  type ClusterIds,
+  environmentIn,
+  type ExecSection,
+  execSection,
+  idsToTake,
+  isOwn,
+  isRunBy,
+  requireUserLogin,
+} from "./exec_section.ts";
 import {
   type Cluster,
   clusterOf,
@@ -26,10 +36,11 @@ import {
   yamlOf,
 } from "./kubeconfig.ts";
 
-/** The `exec` section to write. */
-interface Exec {
+/** The command that clients are to run. */
+interface InstalledCommand {
   readonly apiVersion: string;
-  readonly interactiveMode: "Never" | "IfAvailable";
+  /** True if the command may ask the user when kubectl runs at a terminal. */
+  readonly mayAsk: boolean;
   /** Command of this latchkey, without ids that the kubeconfig may know. */
   readonly command: readonly string[];
   /** Ids that the user named. */
@@ -49,7 +60,7 @@ const IMPERSONATION = ["as", "as-uid", "as-groups", "as-user-extra"];
  * choose.
  * @throws {LatchkeyError} `configuration`, `missing_dependency` if a kubeconfig cannot be read or written.
  */
-export async function installExec(context: string, exec: Exec): Promise<void> {
+export async function installExec(context: string, exec: InstalledCommand): Promise<void> {
   const files = await readKubeconfigs();
   const { user, file } = userOf(files, context);
   const cluster = clusterOf(files, context);
@@ -61,16 +72,8 @@ export async function installExec(context: string, exec: Exec): Promise<void> {
     const old = credentialsIn(config, user);
     requireUserLogin(old.exec, { user, context });
     const ids = idsToTake(old.exec, { named: exec.named, cluster });
-    const [command = "", ...args] = exec.commandFor(ids);
     const environment = environmentIn(old.exec, exec.command);
-    const section = {
-      apiVersion: exec.apiVersion,
-      command,
-      args,
-      ...(environment.kept.length > 0 && { env: environment.kept }),
-      interactiveMode: exec.interactiveMode,
-      provideClusterInfo: false,
-    };
+    const section = execSection(exec.commandFor(ids), { ...exec, env: environment.kept });
     const isDone = JSON.stringify(old.exec) === JSON.stringify(section) && old.keys.length === 1;
     const impersonating = Object.keys(old.others).filter((key) => IMPERSONATION.includes(key));
     change = { ...{ section, isDone, ids, impersonating, target }, dropped: environment.dropped, before: [] };
@@ -92,7 +95,7 @@ export async function installExec(context: string, exec: Exec): Promise<void> {
 
 /** A change of a user's entry. */
 interface UserChange {
-  readonly section: object;
+  readonly section: ExecSection;
   /** True if the entry was so before. */
   readonly isDone: boolean;
   /** Ids that come from the entry before. */

@@ -20,7 +20,8 @@ import {
   TIMEOUT,
   VERBOSE,
 } from "../../cli/options.ts";
-import { jsonForTerminal, print } from "../../cli/output.ts";
+import { print } from "../../cli/output.ts";
+import { jsonForTerminal } from "../../../lib/control_characters.ts";
 import { microsoftApiOf } from "../../../lib/oauth/microsoft_apps.ts";
 import { interactiveOf, openTokens } from "../../cli/tokens.ts";
 
@@ -146,7 +147,7 @@ async function runKube(line: CommandLine, signal: AbortSignal | undefined): Prom
   const named = { serverId: line.text("server-id"), tenant: line.text("tenant") };
   await installExec(context, {
     apiVersion: `${GROUP}/v1beta1`, // the one that every client takes
-    interactiveMode: line.get(INTERACTIVE) === "never" ? "Never" : "IfAvailable",
+    mayAsk: line.get(INTERACTIVE) !== "never",
     command: stored,
     named,
     commandFor({ serverId = named.serverId, tenant = named.tenant }) {
