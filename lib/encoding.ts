@@ -4,7 +4,6 @@
  * @module
  */
 
-const MAX_DESCRIPTION_LENGTH = 4_000;
 /** Brokers' replies have five levels. JSON with many levels can be parsed, but `JSON.stringify` overflows the stack. */
 const MAX_DEPTH = 50;
 
@@ -89,15 +88,6 @@ export function decodeHex(hex: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(hex.match(/../g) ?? [], (digits) => parseInt(digits, 16));
 }
 
-/**
- * Returns text of a server or broker without control characters, writing direction marks, lone surrogates and JWTs, and cuts it
- * to a length fit for messages.
- */
-export function escapeControlCharacters(foreign: string): string {
-  return foreign.slice(0, MAX_DESCRIPTION_LENGTH).toWellFormed().replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ")
-    .replaceAll(/eyJ[\w.-]+/g, "[concealed]").trim(); // a JWT, or the beginning of one
-}
-
 /** Returns true if a text is padded base64 of one or more bytes. */
 export function isBase64(text: string): boolean {
   return /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$/.test(text);
@@ -151,14 +141,6 @@ function editDistance(one: string, other: string): number {
     [before, row] = [row, next];
   }
   return row[other.length]!;
-}
-
-const MAX_NAMES = 5;
-
-/** Returns the first of some names that a server chose, and the number of the others. */
-export function firstNames(names: readonly string[]): string {
-  const more = names.length > MAX_NAMES ? ` and ${names.length - MAX_NAMES} more` : "";
-  return names.slice(0, MAX_NAMES).map(escapeControlCharacters).join(", ") + more;
 }
 
 const JSON_TOKEN =

@@ -4,7 +4,7 @@
  * @module
  */
 import { type AccountInfo, hasUsername, isSameAccount } from "./account.ts";
-import { escapeControlCharacters } from "./encoding.ts";
+import { escapeControlCharacters } from "./control_characters.ts";
 import { LatchkeyError } from "./errors.ts";
 import type { Remedy } from "./hints.ts";
 

@@ -10,7 +10,8 @@ import { shellWord } from "../../lib/runtime/host.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";
 import type { CommandLine } from "./command_line.ts";
 import { type ChoiceOption, choiceOption } from "./options.ts";
-import { escapeForTerminal, jsonForTerminal, print, say } from "./output.ts";
+import { print, say } from "./output.ts";
+import { escapeForTerminal, jsonForTerminal } from "../../lib/control_characters.ts";
 
 type TokenFormat = "token" | "json" | "header" | "headers" | "env" | "az" | "claims";
 

@@ -6,6 +6,7 @@
  */
 import { oldestWait } from "../../lib/async.ts";
 import { isDeviceFull, isTerminal, readLineOrEnd, write } from "../../lib/runtime/terminal.ts";
+import { escapeForTerminal, jsonForTerminal } from "../../lib/control_characters.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 
 /**
@@ -77,26 +78,6 @@ export function showStatus(message: string): void {
   // Spaces, since a dumb terminal has no code that clears a line.
   write("stderr", `\r${status.padEnd(statusWidth)}${status ? "" : "\r"}`);
   statusWidth = status.length;
-}
-
-/** Created on first use: a silent token does not need it, and Unicode's classes take 0.3 ms. */
-function invisible(): RegExp {
-  return /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
-}
-
-/** Replaces what a line on a terminal must not have. */
-export function escapeForTerminal(foreign: string): string {
-  return foreign.toWellFormed().replaceAll(invisible(), String.fromCodePoint(0xFFFD));
-}
-
-/** Returns JSON with such characters as `\uXXXX`, so that its reader gets them and a terminal does not. */
-export function jsonForTerminal(value: unknown, { indent }: { readonly indent?: number } = {}): string {
-  const escape = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  // Only the indentation has line ends: in a string they are escaped.
-  return JSON.stringify(value, undefined, indent).replaceAll(
-    invisible(),
-    (character) => character === "\n" ? character : character.split("").map(escape).join(""),
-  );
 }
 
 /** Asks the user a question. Returns true for `y` and `yes` only. */

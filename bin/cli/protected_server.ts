@@ -5,7 +5,8 @@
  * @module
  */
 import { type Authority, authorityOfTenant, DEFAULT_AUTHORITY, parseAuthority } from "../../lib/authority.ts";
-import { escapeControlCharacters, isObject, type JsonObject, readJson, readJwt, readText } from "../../lib/encoding.ts";
+import { isObject, type JsonObject, readJson, readJwt, readText } from "../../lib/encoding.ts";
+import { escapeControlCharacters } from "../../lib/control_characters.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
 import { stateFolder } from "../../lib/files/user_folders.ts";

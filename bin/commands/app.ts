@@ -8,7 +8,8 @@ import { clientIdOf, wellKnownName } from "../cli/application.ts";
 import { type Command, isAtMicrosoft } from "../cli/command_line.ts";
 import { AUTHORITY, CLIENT_ID, PROFILE, REDIRECT_PATH } from "../cli/options.ts";
 import { TEXT_FORMAT } from "../cli/formats.ts";
-import { escapeForTerminal, print, printJson } from "../cli/output.ts";
+import { print, printJson } from "../cli/output.ts";
+import { escapeForTerminal } from "../../lib/control_characters.ts";
 
 export const command: Command = {
   name: "app",

@@ -16,7 +16,8 @@ import { clientIdOf, makeApplication, storeOf } from "../cli/application.ts";
 import type { Command, CommandLine } from "../cli/command_line.ts";
 import { accountJson, epochSeconds, TEXT_FORMAT } from "../cli/formats.ts";
 import { ACCOUNT, APP, BROKER, TIMEOUT, VERBOSE } from "../cli/options.ts";
-import { escapeForTerminal, print, printJson, say } from "../cli/output.ts";
+import { print, printJson, say } from "../cli/output.ts";
+import { escapeForTerminal } from "../../lib/control_characters.ts";
 import { type TokenPlace, tokenPlace } from "../cli/token_cache.ts";
 
 export const command: Command = {

@@ -4,7 +4,7 @@
  * @module
  */
 import { codeOfOAuthError, errorCodesIn, type RemedyFacts, remedyFor } from "../aadsts.ts";
-import { escapeControlCharacters } from "../encoding.ts";
+import { escapeControlCharacters } from "../control_characters.ts";
 import { descriptionOf, INTERACTION_REQUIRED_CODES, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
 import { advice, type Remedy, type SystemWord, systemWord } from "../hints.ts";
 

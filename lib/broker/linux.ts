@@ -15,7 +15,7 @@ import {
   undefinedIfNoOwner,
 } from "../dbus/bus.ts";
 import { openSessionBus } from "../dbus/open.ts";
-import { escapeControlCharacters } from "../encoding.ts";
+import { escapeControlCharacters } from "../control_characters.ts";
 import { LatchkeyError } from "../errors.ts";
 import { advice, type Remedy } from "../hints.ts";
 import type { Broker } from "./broker.ts";

@@ -12,7 +12,8 @@
 import { type AccountInfo, accountKey, idKey } from "../account.ts";
 import { Mutex, startTimer, untilAborted, withinTime } from "../async.ts";
 import { brokerPluginUri, NATIVE_CLIENT_URI, UNSIGNED_APP_URI } from "../redirect_uris.ts";
-import { escapeControlCharacters, isObject, type JsonObject, readNumber, readText } from "../encoding.ts";
+import { isObject, type JsonObject, readNumber, readText } from "../encoding.ts";
+import { escapeControlCharacters } from "../control_characters.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { CANNOT_BIND_TO_KEY } from "../hints.ts";
 import type { WindowHandle } from "../request.ts";

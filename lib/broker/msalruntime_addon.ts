@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { escapeControlCharacters } from "../encoding.ts";
+import { escapeControlCharacters } from "../control_characters.ts";
 import { LatchkeyError, type LatchkeyErrorCode, type Logger, type LogLevel } from "../errors.ts";
 import { advice, type Remedy, systemWord } from "../hints.ts";
 import { placeOpenToOthers } from "../files/permissions.ts";

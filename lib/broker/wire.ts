@@ -7,7 +7,6 @@ import { type AccountInfo, isSameAccount, isSameUsername } from "../account.ts";
 import { type Authority, isTenant } from "../authority.ts";
 import { NATIVE_CLIENT_URI } from "../redirect_uris.ts";
 import {
-  escapeControlCharacters,
   isObject,
   type JsonObject,
   parseJson,
@@ -18,6 +17,7 @@ import {
   readText,
   readTime,
 } from "../encoding.ts";
+import { escapeControlCharacters } from "../control_characters.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { CANNOT_BIND, CANNOT_BIND_TO_KEY } from "../hints.ts";
 import { CONSOLE_WINDOW_HANDLE, type PopScheme, type WindowHandle } from "../request.ts";

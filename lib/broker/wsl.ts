@@ -7,7 +7,8 @@
  * @module
  */
 import { brokerPluginUri } from "../redirect_uris.ts";
-import { escapeControlCharacters, readJson } from "../encoding.ts";
+import { readJson } from "../encoding.ts";
+import { escapeControlCharacters } from "../control_characters.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { advice, type Remedy } from "../hints.ts";
 import type { LocalFiles } from "../files/files.ts";

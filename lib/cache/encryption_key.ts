@@ -5,7 +5,8 @@
  * @module
  */
 import { type Clock, runtimeClock } from "../async.ts";
-import { encodeBase64, escapeControlCharacters, isBase64, isGuid, readJson, readText } from "../encoding.ts";
+import { encodeBase64, isBase64, isGuid, readJson, readText } from "../encoding.ts";
+import { escapeControlCharacters } from "../control_characters.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
 import { advice, type Remedy } from "../hints.ts";
 import { type Lock, withLock } from "../files/lock.ts";

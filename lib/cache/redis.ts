@@ -4,7 +4,7 @@
  * @module
  */
 import { afterRunning, delayWithJitter, untilAborted } from "../async.ts";
-import { escapeControlCharacters } from "../encoding.ts";
+import { escapeControlCharacters } from "../control_characters.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { checkOptions, type OptionNames } from "../request.ts";
 import { accountsExcerpt } from "./changes.ts";

@@ -7,7 +7,7 @@
 import { startTimer, untilAborted, withinTime } from "../async.ts";
 import { isMicrosoftAuthority, PERSONAL_ACCOUNTS_HOST } from "../authority.ts";
 import { isAtRedirectUri, loopbackRedirectUri, uriToRegister } from "../redirect_uris.ts";
-import { escapeControlCharacters } from "../encoding.ts";
+import { escapeControlCharacters } from "../control_characters.ts";
 import { descriptionOf, LatchkeyError, shortNameOf } from "../errors.ts";
 import { listenOnLoopback, type LoopbackRequest } from "../http/loopback.ts";
 import type { HttpReply } from "../http/server.ts";

@@ -15,7 +15,7 @@ import {
 } from "@panva/oauth4webapi";
 import { delay } from "../async.ts";
 import { isHttpsOrLoopback, isMicrosoftAuthority, isMicrosoftHost } from "../authority.ts";
-import { escapeControlCharacters } from "../encoding.ts";
+import { escapeControlCharacters } from "../control_characters.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { UserCode } from "../request.ts";
 import { redacted } from "../token.ts";

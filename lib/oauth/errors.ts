@@ -4,7 +4,8 @@
  * @module
  */
 import { codeOfOAuthError, errorCodesIn, type RemedyFacts, remedyFor } from "../aadsts.ts";
-import { escapeControlCharacters, isObject, type JsonObject, readJson, readText } from "../encoding.ts";
+import { isObject, type JsonObject, readJson, readText } from "../encoding.ts";
+import { escapeControlCharacters } from "../control_characters.ts";
 import { LatchkeyError, withDetails } from "../errors.ts";
 import { followedBy, type Remedy } from "../hints.ts";
 

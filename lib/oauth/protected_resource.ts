@@ -12,7 +12,8 @@ import {
   parseAuthority,
 } from "../authority.ts";
 import { challengeParameters } from "../claims.ts";
-import { escapeControlCharacters, isGuid, readJson, readText } from "../encoding.ts";
+import { isGuid, readJson, readText } from "../encoding.ts";
+import { escapeControlCharacters } from "../control_characters.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
 import { advice, type Remedy } from "../hints.ts";
 import { defaultScope, isDefaultScope, RESERVED_SCOPES, resourceOfScope, SCOPE_TOKEN } from "../scopes.ts";

@@ -15,7 +15,8 @@ import {
 import { type AccountInfo, isEntraId, isSameAccount } from "../account.ts";
 import { type Authority, environmentOf, isMicrosoftAuthority, isMicrosoftHost, isTenant } from "../authority.ts";
 import { loopbackRedirectUri } from "../redirect_uris.ts";
-import { firstNames, type JsonObject, readBase64Json, readJson, readJwt, readText } from "../encoding.ts";
+import { type JsonObject, readBase64Json, readJson, readJwt, readText } from "../encoding.ts";
+import { firstNames } from "../control_characters.ts";
 import { LatchkeyError } from "../errors.ts";
 import { advice, type Remedy } from "../hints.ts";
 import type { TokenQuery } from "../request.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 import { type AccountInfo, hasUsername, homeTenantOf, idKey, isSameUsername, nameOf } from "../account.ts";
-import { firstNames, isGuid } from "../encoding.ts";
+import { isGuid } from "../encoding.ts";
+import { firstNames } from "../control_characters.ts";
 import { LatchkeyError } from "../errors.ts";
 import type { TokenQuery } from "../request.ts";
 

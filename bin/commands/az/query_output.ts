@@ -7,7 +7,7 @@ import { readEnvironment } from "../../../lib/runtime/host.ts";
 import { isTerminal } from "../../../lib/runtime/terminal.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { UsageError } from "../../cli/command_line.ts";
-import { escapeForTerminal, jsonForTerminal } from "../../cli/output.ts";
+import { escapeForTerminal, jsonForTerminal } from "../../../lib/control_characters.ts";
 
 /** An answer, and how it is to be printed. */
 export interface AzAnswer {

@@ -18,7 +18,7 @@ import type { Command, CommandLine } from "../../cli/command_line.ts";
 import { commandWords, loginCommand } from "../../cli/failures.ts";
 import { TEXT_FORMAT } from "../../cli/formats.ts";
 import { ACCOUNT, APP, REDIRECT_PATH, SCOPES_OR_DEFAULT, TENANT, TIMEOUT, VERBOSE } from "../../cli/options.ts";
-import { escapeForTerminal, jsonForTerminal } from "../../cli/output.ts";
+import { escapeForTerminal, jsonForTerminal } from "../../../lib/control_characters.ts";
 import { openTokenStore, tokenPlace } from "../../cli/token_cache.ts";
 import { defaultScopesOf, scopesNamed, scopesOf } from "../../cli/scopes.ts";
 import {

@@ -8,7 +8,8 @@ import { LatchkeyError } from "../../../lib/errors.ts";
 import { operatingSystem, quoteCommand, readEnvironment, shellWord } from "../../../lib/runtime/host.ts";
 import { type CommandResult, runCommand, StartError } from "../../../lib/runtime/process.ts";
 import { PROGRAM } from "../../cli/stored_command.ts";
-import { escapeForTerminal, print, say } from "../../cli/output.ts";
+import { print, say } from "../../cli/output.ts";
+import { escapeForTerminal } from "../../../lib/control_characters.ts";
 
 /** A server, or a part of one, that git asks latchkey for. */
 export interface GitPlace {

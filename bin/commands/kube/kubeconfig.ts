@@ -11,7 +11,7 @@ import { homeFolder } from "../../../lib/files/user_folders.ts";
 import { operatingSystem, quoteCommand, readEnvironment } from "../../../lib/runtime/host.ts";
 import { absolutePath, isThere, readTextFile } from "../../../lib/runtime/paths.ts";
 import { unknown, UsageError } from "../../cli/command_line.ts";
-import { escapeForTerminal } from "../../cli/output.ts";
+import { escapeForTerminal } from "../../../lib/control_characters.ts";
 
 /** Keys of a user that sign in, and exclude `exec`. The others (`as`, `extensions`, …) stay. */
 const CREDENTIALS = [

@@ -6,7 +6,8 @@
  */
 import type { JSONRPCMessage } from "@modelcontextprotocol/client";
 import { startTimer, untilAborted, withinTime } from "../../../lib/async.ts";
-import { escapeControlCharacters, isObject, type JsonObject } from "../../../lib/encoding.ts";
+import { isObject, type JsonObject } from "../../../lib/encoding.ts";
+import { escapeControlCharacters } from "../../../lib/control_characters.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { messageOf } from "../../cli/failures.ts";
 import { ANSWERED, eventsOf, resumedAfter, streamOf } from "./event_stream.ts";

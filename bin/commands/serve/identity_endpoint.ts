@@ -19,7 +19,8 @@ import type { AcquireTokenRequest } from "../../../lib/request.ts";
 import { defaultScope, resourceOf, SCOPE_TOKEN } from "../../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../../lib/token.ts";
 import { failureLineWithHint } from "../../cli/failures.ts";
-import { jsonForTerminal, say } from "../../cli/output.ts";
+import { say } from "../../cli/output.ts";
+import { jsonForTerminal } from "../../../lib/control_characters.ts";
 import { openRequestLog } from "./request_log.ts";
 
 export const IDENTITY_PATH = "/msi/token";

@@ -4,7 +4,7 @@
  * @module
  */
 import { write } from "../../../lib/runtime/terminal.ts";
-import { escapeForTerminal } from "../../cli/output.ts";
+import { escapeForTerminal } from "../../../lib/control_characters.ts";
 
 /** A log of requests. */
 export interface RequestLog {

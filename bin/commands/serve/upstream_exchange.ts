@@ -6,7 +6,7 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
-import { jsonForTerminal } from "../../cli/output.ts";
+import { jsonForTerminal } from "../../../lib/control_characters.ts";
 import type { Refusal } from "./identity_endpoint.ts";
 
 /** The end of an exchange with a status of its own. */
