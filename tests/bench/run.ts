@@ -1,6 +1,6 @@
 // npm run bench [-- --rounds N --keep]: what a silent token costs, a whole process each, and in one process; what a cached token
-// costs; what a long body takes of the proxy of serve --upstream. Nothing is asserted. With --keep the first of these alone, and
-// the documentation's figures are those of this run: npm run pictures draws them.
+// costs; what a sign-in in the browser costs; how many requests the proxy of serve --upstream passes on. Nothing is asserted. With
+// --keep the first of these alone, and the documentation's figures are those of this run: npm run pictures draws them.
 import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -16,6 +16,7 @@ import { measureInTurn, measurePeakMemory } from "./measure_process.ts";
 import { keptTokensReport } from "./kept_tokens_report.ts";
 import { hasKeyring, type Program, programs, tokenRequest } from "./programs.ts";
 import { markdownTable, median, range } from "./report.ts";
+import { signInReport } from "./sign_in_report.ts";
 import { startUpReport } from "./start_up_report.ts";
 import { upstreamReport } from "./upstream_report.ts";
 
@@ -50,6 +51,7 @@ try {
     print(await startUpReport(["token", "--client-id", CLIENT_ID, "--scope", SCOPE], python, env, rounds));
     print(await callsReport(broker, env));
     print(await keptTokensReport(env, Math.ceil(rounds / 3)));
+    print(await signInReport(env));
     print(await upstreamReport(env));
   }
 } finally {
