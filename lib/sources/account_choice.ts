@@ -4,6 +4,7 @@
  * @module
  */
 import { type AccountInfo, hasUsername, homeTenantOf, idKey, isSameUsername, nameOf } from "../account.ts";
+import { realmOf } from "../authority.ts";
 import { isGuid } from "../encoding.ts";
 import { firstNames } from "../control_characters.ts";
 import { LatchkeyError } from "../errors.ts";
@@ -17,6 +18,16 @@ export interface AccountWish {
   readonly nameOrId?: string | undefined;
   /** Tenant id. It chooses among the accounts of one user, and never between users. @default none */
   readonly tenant?: string | undefined;
+}
+
+/** Returns the wish of a query without an account: its user name, and the tenant of its authority. */
+export function wishOf({ username, authority }: Pick<TokenQuery, "username" | "authority">): AccountWish {
+  return { username, tenant: realmOf(authority) };
+}
+
+/** Returns true if a query names its account, by the account or a user name. Otherwise the device's only account is meant. */
+export function isAccountChosen({ account, username }: Pick<TokenQuery, "account" | "username">): boolean {
+  return account !== undefined || username !== undefined;
 }
 
 /** Returns true if a name is an account's user name or home account id. */

@@ -5,7 +5,7 @@
  */
 import { type AccountInfo, idKey } from "../account.ts";
 import { SingleFlight } from "../async.ts";
-import { authorityOfAccount, realmOf } from "../authority.ts";
+import { authorityOfAccount } from "../authority.ts";
 import {
   type Broker,
   type BrokerCall,
@@ -23,7 +23,6 @@ import { isInteractionRequired, LatchkeyError, withCorrelationId } from "../erro
 import {
   type BrokerStatusOptions,
   cacheKeyOf,
-  type InteractiveRequest,
   type RequestOptions,
   singleFlightKey,
   type TokenQuery,
@@ -38,7 +37,7 @@ import {
   refuseOld,
   refuseOther,
 } from "../token.ts";
-import { onlyAccountMeant } from "./account_choice.ts";
+import { isAccountChosen, onlyAccountMeant, wishOf } from "./account_choice.ts";
 
 export interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onUnusable"> {
   /** Platforms on which the app wants a broker. */
@@ -49,6 +48,16 @@ export interface BrokerSourceOptions extends Omit<JsonBrokerOptions, "onUnusable
   readonly isSignedOut: (account: AccountInfo, signal: AbortSignal | undefined) => Promise<boolean>;
   /** Options of the search for the broker. */
   readonly search?: BrokerSearch | undefined;
+}
+
+/** The way that a user signs in, and the user who must. */
+export interface SignInWay {
+  /** `silent-first`: with a window only if the prompt requires it, or there is no silent token. `window`: at once. */
+  readonly how: "silent-first" | "window";
+  /** Key that only equal sign-ins have: they are shared. @default not shared */
+  readonly key?: string | undefined;
+  /** User name that must sign in. @default any */
+  readonly username?: string | undefined;
 }
 
 type RunningQuery = TokenQuery & { readonly signal: AbortSignal };
@@ -154,11 +163,10 @@ export class BrokerSource {
     const key = query.pop ? crypto.randomUUID() : singleFlightKey("silent", query); // a signed request is sent once
     return await this.#tokenCalls.run(key, query.signal, async (signal) => {
       const call = { correlationId, signal };
-      const account = query.account ?? await onlyAccount(query, broker, call);
+      const account = query.account ?? onlyAccountMeant(await broker.getAccounts(call), wishOf(query));
       if (account) await this.#refuseSignedOut(account, call, signedIn);
       // The only account was not chosen: the request names it, but its tenant does not replace /common.
-      const isChosen = query.account !== undefined || username !== undefined;
-      const request = brokerRequest({ ...query, account }, isChosen ? account : undefined);
+      const request = brokerRequest({ ...query, account }, isAccountChosen(query) ? account : undefined);
       // A broker renews only a token that it is shown.
       const isRenewal = query.renew && !query.pop && !broker.requestsAreVisible;
       const old = isRenewal
@@ -174,25 +182,51 @@ export class BrokerSource {
     });
   }
 
-  /** Signs the person in: `silent-first` as `acquireTokenInteractive` does, `window` at once. */
-  async signIn(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
-    // Two calls of `acquireTokenInteractive` mean two windows, so they do not share a key.
-    const key = how === "window" ? singleFlightKey("window", query) : crypto.randomUUID();
-    const { prompt, username, requiredUsername } = query;
+  /** Signs the user in by a broker that was found. */
+  async signIn(query: TokenQuery, broker: Broker, way: SignInWay): Promise<AuthenticationResult> {
+    const { how, key = crypto.randomUUID(), username } = way;
+    const isSilentFirst = how === "silent-first" && (query.prompt === undefined || query.prompt === "none");
     return await this.#tokenCalls.run(key, query.signal, async (signal) => {
       const running = { ...query, signal };
-      if (how === "window") {
-        return await this.#requestByWindow(running, prompt === "select_account" ? undefined : username);
-      }
-      const result = await signIn({ prompt, loginHint: username, tenantId: realmOf(query.authority) }, {
-        accounts: async () => await this.accounts(await this.broker(running), running),
-        silently: async (account) =>
-          await this.acquireSilently(withAccount(running, { account }), await this.broker(running)),
-        byWindow: () => this.#requestByWindow(running, requiredUsername),
-      }, signal);
-      refuseOther(result, { username: requiredUsername }, otherAccount);
+      const result = isSilentFirst ? await this.#signInSilently(running, broker) : undefined;
+      if (!result) return await this.#requestByWindow(running, broker, way);
+      refuseOther(result, { username }, otherAccount);
       return result;
     });
+  }
+
+  /**
+   * Signs in without a window, as MSAL Python does: as the account of the hint, then as that of the device.
+   *
+   * @returns The token; `undefined` if a window is needed.
+   * @throws {LatchkeyError} a refusal that a window would not resolve; with the prompt `none`, every refusal.
+   */
+  async #signInSilently(query: RunningQuery, broker: Broker): Promise<AuthenticationResult | undefined> {
+    const { prompt, username, signal } = query;
+    if (username !== undefined) {
+      try {
+        const account = onlyAccountMeant(await this.accounts(broker, query), wishOf(query));
+        if (account) return await this.acquireSilently(withAccount(query, { account }), broker);
+      } catch (error) {
+        if (signal.aborted || !(error instanceof LatchkeyError)) throw error;
+        this.#refuseTurnedOff(query);
+      }
+    }
+    try {
+      const result = await this.acquireSilently(withAccount(query, { account: undefined }), broker);
+      refuseOther(result, { username }, otherAccount);
+      return result;
+    } catch (error) {
+      if (prompt === "none" || signal.aborted || !isResolvedByWindow(error)) throw error;
+      this.#refuseTurnedOff(query);
+    }
+    return undefined;
+  }
+
+  /** Throws `broker_unavailable` if the broker was turned off during a call, which would connect to it again. */
+  #refuseTurnedOff({ correlationId }: RequestOptions): void {
+    const finding = this.#finding;
+    if (this.#turnedOff && finding && finding.state !== "active") throw noBroker(finding, correlationId);
   }
 
   /** Forgets an account for this app: it is not used silently until it signs in again. */
@@ -212,9 +246,12 @@ export class BrokerSource {
     if (finding?.state === "active") finding.broker.close();
   }
 
-  async #requestByWindow(query: RunningQuery, username: string | undefined): Promise<AuthenticationResult> {
+  async #requestByWindow(
+    query: RunningQuery,
+    broker: Broker,
+    { username }: Pick<SignInWay, "username">,
+  ): Promise<AuthenticationResult> {
     const { correlationId, signal, account, prompt, parentWindowHandle, onBeforeLaunchingUi } = query;
-    const broker = await this.broker(query);
     const request = brokerRequest(query, account);
     if (query.extraScopesToConsent?.length) this.#options.log("warn", "The broker does not take extraScopesToConsent");
     const result = await broker.acquireTokenInteractively({
@@ -274,15 +311,6 @@ export class BrokerSource {
 
 const NO_VERSION = { kind: null, version: null };
 
-/** Returns the broker's account that a query without one means, unless it can mean several. */
-async function onlyAccount(
-  { username, authority }: TokenQuery,
-  broker: Broker,
-  call: BrokerCall,
-): Promise<AccountInfo | undefined> {
-  return onlyAccountMeant(await broker.getAccounts(call), { username, tenant: realmOf(authority) });
-}
-
 function brokerRequest(query: TokenQuery, chosen: AccountInfo | undefined): BrokerTokenRequest {
   const { scopes, account, username: loginHint, pop, domainHint, maxAge } = query;
   const claims = withAgentSession(query.claims, query.agentSession);
@@ -300,43 +328,6 @@ const otherAccount: Parameters<typeof refuseOther>[2] = (answered, expected) => 
   message: `The broker answered for ${answered || "another account"}, not for ${expected}`,
   remedy: `Sign in to the device's broker as ${expected}`,
 });
-
-interface SignInSteps {
-  accounts(): Promise<readonly AccountInfo[]>;
-  /** Returns a token without a window: for an account, or for the one that is signed in to the device. */
-  silently(account: AccountInfo | undefined): Promise<AuthenticationResult>;
-  byWindow(): Promise<AuthenticationResult>;
-}
-
-/**
- * Signs in as MSAL Python does: with a window only if the prompt requires it, or there is no silent token.
- *
- * @throws {LatchkeyError} a refusal that a window would not resolve; with the prompt `none`, every refusal.
- */
-export async function signIn(
-  { prompt, loginHint, tenantId }: Pick<InteractiveRequest, "prompt" | "loginHint" | "tenantId">,
-  steps: SignInSteps,
-  signal: AbortSignal,
-): Promise<AuthenticationResult> {
-  if (prompt !== undefined && prompt !== "none") return await steps.byWindow();
-  if (loginHint !== undefined) {
-    try {
-      const wish = { username: loginHint, tenant: tenantId };
-      const account = onlyAccountMeant(await steps.accounts(), wish);
-      if (account) return await steps.silently(account);
-    } catch (error) {
-      if (signal.aborted || !(error instanceof LatchkeyError)) throw error;
-    }
-  }
-  try {
-    const result = await steps.silently(undefined);
-    refuseOther(result, { username: loginHint }, otherAccount);
-    return result;
-  } catch (error) {
-    if (prompt === "none" || signal.aborted || !isResolvedByWindow(error)) throw error;
-  }
-  return await steps.byWindow();
-}
 
 /** Statuses after which MSAL Python opens the window: interaction required, account unusable. */
 const WINDOW_HELPS: readonly number[] = [2, 13];

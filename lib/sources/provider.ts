@@ -35,7 +35,7 @@ import {
   type TokenQuery,
 } from "../request.ts";
 import { type AuthenticationResult, refuseOther } from "../token.ts";
-import { accountsMeant, ambiguousAccount, signInRequired } from "./account_choice.ts";
+import { accountsMeant, ambiguousAccount, signInRequired, wishOf } from "./account_choice.ts";
 
 interface ProviderSourceOptions {
   readonly clientId: string;
@@ -224,10 +224,9 @@ export class ProviderSource {
   }
 
   async #onlyAccount(query: TokenQuery, { correlationId, signal }: Omit<Call, "account">): Promise<AccountInfo> {
-    const { username, authority } = query;
-    const cached = await this.#cache.findAccounts({ username, signal });
+    const cached = await this.#cache.findAccounts({ username: query.username, signal });
     const accounts = cached.map(({ account }) => account);
-    const meant = accountsMeant(accounts, { username, tenant: realmOf(authority) });
+    const meant = accountsMeant(accounts, wishOf(query));
     if (meant.length > 1) throw ambiguousAccount(meant, correlationId);
     if (!meant[0]) throw signInRequired(query);
     return meant[0];

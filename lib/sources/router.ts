@@ -5,7 +5,7 @@
  * @module
  */
 import { type AccountInfo, hasUsername, idKey } from "../account.ts";
-import { environmentOf, realmOf } from "../authority.ts";
+import { environmentOf } from "../authority.ts";
 import { type BrokerCall, type BrokerFinding, noBroker } from "../broker/broker.ts";
 import type { CachedAccount } from "../cache/lookup.ts";
 import type { CacheStore } from "../cache/store.ts";
@@ -22,8 +22,8 @@ import {
   type TokenQuery,
 } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
-import { onlyAccountMeant } from "./account_choice.ts";
-import { BrokerSource, type BrokerSourceOptions } from "./broker.ts";
+import { isAccountChosen, onlyAccountMeant, wishOf } from "./account_choice.ts";
+import { BrokerSource, type BrokerSourceOptions, type SignInWay } from "./broker.ts";
 import type { ProviderSource } from "./provider.ts";
 
 interface TokenRouterOptions extends Omit<BrokerSourceOptions, "isSignedOut"> {
@@ -87,8 +87,7 @@ export class TokenRouter {
     const finding = await this.#find(query);
     if (finding.state !== "active") return await this.#silentlyWithoutBroker(query, finding, how);
     // Without a name, the account of the device has priority over one that signed in to this app only.
-    const isNamed = query.account !== undefined || query.username !== undefined;
-    const state = isNamed ? await this.#stateOf(query) : undefined;
+    const state = isAccountChosen(query) ? await this.#stateOf(query) : undefined;
     if (state?.origin === "provider") return await (await this.provider()).acquireSilently(query);
     try {
       return await this.broker.acquireSilently(query, finding.broker, state?.signedIn);
@@ -120,9 +119,16 @@ export class TokenRouter {
   /** Signs the person in: by the broker's window, else in the browser. */
   async signIn(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
     let finding = await this.#find(query);
+    const { prompt, username, requiredUsername } = query;
+    // Two calls of `acquireTokenInteractive`, which is silent first, mean two windows, and its user name is only a hint.
+    const way: SignInWay = how === "silent-first" ? { how, username: requiredUsername } : {
+      how,
+      key: singleFlightKey("window", query),
+      username: prompt === "select_account" ? undefined : username,
+    };
     if (finding.state === "active") {
       try {
-        const result = await this.broker.signIn(query, how);
+        const result = await this.broker.signIn(query, finding.broker, way);
         // From now on the broker renews this account. A cache that does not know the account need not be told.
         if (await this.#cached.has(result.account)) await (await this.provider()).noteBrokerSignIn(result);
         return result;
@@ -132,28 +138,24 @@ export class TokenRouter {
       }
     }
     try {
-      return await this.#signInByBrowser(query, how);
+      return await this.#signInByBrowser(query, way);
     } catch (error) {
       throw withFinding(error, finding, { ...query, isSilent: false, isLast: true });
     }
   }
 
-  async #signInByBrowser(query: TokenQuery, how: "silent-first" | "window"): Promise<AuthenticationResult> {
+  async #signInByBrowser(query: TokenQuery, { key, username }: SignInWay): Promise<AuthenticationResult> {
     const { signInByBrowser } = await import("../oauth/browser_sign_in.ts");
     const { clientId, browser } = this.#options;
-    const { port, account, username, prompt } = query;
-    const request = { ...query, clientId, loginHint: account?.username || username };
+    const { port, account } = query;
+    const request = { ...query, clientId, loginHint: account?.username || query.username };
     const onBeforeLaunching = () => query.onBeforeLaunchingUi?.({ ui: "browser" });
     const options = { ...browser, port, onBeforeLaunching };
     return await (await this.provider()).signIn(query, {
       accountSource: "authorization_code",
       sign: (provider, call) => signInByBrowser(provider, request, { ...options, ...call }),
-      username: query.requiredUsername,
-      // As with a broker: two calls of `acquireTokenInteractive` mean two windows, and its user name is only a hint.
-      ...(how === "window" && {
-        key: singleFlightKey("window", query),
-        username: prompt === "select_account" ? undefined : username,
-      }),
+      key,
+      username,
     });
   }
 
@@ -251,9 +253,9 @@ export class TokenRouter {
   }
 
   /** Returns the cached account that a query without one means, unless it can mean several. */
-  async #onlyCached({ username, authority, signal }: TokenQuery): Promise<CachedAccount | undefined> {
-    const cached = await this.#cached.accounts(username, signal);
-    const only = onlyAccountMeant(cached.map(({ account }) => account), { username, tenant: realmOf(authority) });
+  async #onlyCached(query: TokenQuery): Promise<CachedAccount | undefined> {
+    const cached = await this.#cached.accounts(query.username, query.signal);
+    const only = onlyAccountMeant(cached.map(({ account }) => account), wishOf(query));
     return cached.find(({ account }) => account === only);
   }
 }

@@ -1,8 +1,12 @@
 // What Microsoft's own client makes of each status on the wire, and what latchkey does.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { parseAuthority } from "../../lib/authority.ts";
+import type { Broker } from "../../lib/broker/broker.ts";
+import { DEFAULT_TIME_LIMITS } from "../../lib/broker/time_limits.ts";
 import { codeOfStatus, statusOfWire } from "../../lib/broker/errors.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
-import { signIn } from "../../lib/sources/broker.ts";
+import { tokenQuery } from "../../lib/request.ts";
+import { BrokerSource } from "../../lib/sources/broker.ts";
 import { type Pair, startPair } from "./start_pair.ts";
 
 const WIRE = Array.from({ length: 27 }, (_, index) => index - 1);
@@ -39,15 +43,21 @@ describe.each(WIRE)("status %d on the wire", (status) => {
 
 async function opensWindow(status: number): Promise<boolean> {
   let opened = false;
-  const steps = {
-    accounts: () => Promise.resolve([]),
-    silently: () =>
+  const broker: Partial<Broker> = {
+    getAccounts: () => Promise.resolve([]),
+    acquireTokenSilently: () =>
       Promise.reject(new LatchkeyError(codeOfStatus(status), "refused", { broker: { status, subStatus: 0 } })),
-    byWindow() {
+    acquireTokenInteractively() {
       opened = true;
-      return Promise.reject(new LatchkeyError("user_canceled", "cancelled"));
+      return Promise.reject(new LatchkeyError("user_canceled", "canceled"));
     },
   };
-  await signIn({}, steps, new AbortController().signal).catch(() => {});
+  const app = { authority: parseAuthority("https://login.microsoftonline.com/common") };
+  const source = new BrokerSource({
+    ...{ clientId: "11111111-2222-4333-8444-555555555555", ...app, flags: {}, timeLimits: DEFAULT_TIME_LIMITS },
+    ...{ now: Date.now, log: () => {}, isSignedOut: () => Promise.resolve(false) },
+  });
+  const query = tokenQuery({ scopes: ["User.Read"] }, app);
+  await source.signIn(query, broker as Broker, { how: "silent-first" }).catch(() => {});
   return opened;
 }
