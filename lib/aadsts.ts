@@ -145,9 +145,16 @@ const BROKER_REMEDIES: readonly (readonly [pattern: RegExp, rule: Rule])[] = [
   // Only Linux' broker has these two numbers.
   [
     /\b4kv4v\b/i,
-    "Install gnome-keyring, on KDE as well, and unlock it (latchkey doctor): the broker accepts no other Secret Service",
+    {
+      ...advice("Install gnome-keyring, on KDE as well, and unlock it: the broker accepts no other Secret Service"),
+      then: { kind: "run_doctor" },
+    },
   ],
-  [/\b4ko04\b/i, (_, words) => ({ ...advice(words("unlockKey")), because: "The broker does not find its key" })],
+  [/\b4ko04\b/i, (_, words) => ({
+    ...advice(words("unlockKey")),
+    because: "The broker does not find its key",
+    then: { kind: "run_doctor" },
+  })],
   [/device_authentication_failed/, registerAgain],
   [/token_expired/, SIGN_IN_AGAIN],
   [

@@ -38,6 +38,8 @@ export interface RemedyContext {
  * - `repair_broker`: the broker is installed, but does not start; `text` is an imperative.
  * - `install`: install `package` with `command`. `run_deno_with`: permit what Deno did not, with these `flags`.
  * - `choose_store`: keep tokens in another store.
+ * - `run_doctor`: find the cause, which the failure does not tell. `serve_elsewhere`: the broker is on another device, which can
+ *   give tokens to this one.
  * - `check_network`: the machine, or its proxy, does not reach `host`.
  * - `try_again`: repeat the call, after this time if it is known.
  */
@@ -68,6 +70,8 @@ export type Remedy =
     | { readonly kind: "install"; readonly package: string; readonly command: string }
     | { readonly kind: "run_deno_with"; readonly flags: string }
     | { readonly kind: "choose_store" }
+    | { readonly kind: "run_doctor" }
+    | { readonly kind: "serve_elsewhere" }
     | { readonly kind: "check_network"; readonly host?: string | undefined }
     | { readonly kind: "try_again"; readonly afterSeconds?: number | undefined }
   );
@@ -123,6 +127,8 @@ export const API_WORDS: HintWords = {
   require_broker: () => "Sign in through the device's broker: requireBroker",
   disable_broker: () => "Go without the broker: do not enable it",
   choose_store: () => "Choose plaintextStore or memoryStore",
+  run_doctor: () => "Look for the cause: brokerStatus",
+  serve_elsewhere: () => "Get tokens on the device that has the broker, and pass them to this one",
 };
 
 const SIGN_IN_WITH = {
@@ -243,7 +249,7 @@ const SYSTEM_WORDS: Readonly<Record<SystemWord, WordOfSystems>> = {
   ],
   accounts: ["in the Intune app; a locked keyring also hides accounts", "in Settings, Accounts", "in Company Portal"],
   unlockKey: [
-    "Unlock the login keyring (latchkey doctor), then sign in again",
+    "Unlock the login keyring, then sign in again",
     "Sign out of Windows and in again, then sign in again",
     "Unlock the login keychain, then sign in again",
   ],

@@ -65,6 +65,8 @@ export function wordsOfCommands({ login, accounts }: HintCommands): HintWords {
     require_broker: () => "Sign in through the device's broker: --broker require",
     disable_broker: () => "Go without the broker: --broker never",
     choose_store: () => "Choose --store plaintext or memory (LATCHKEY_STORE)",
+    run_doctor: (_, place) => `Look for the cause: ${quoted("latchkey doctor", place)}`,
+    serve_elsewhere: () => "Get tokens from the device that has the broker: see latchkey serve --help",
   };
 }
 

@@ -303,6 +303,7 @@ const CREDENTIAL_WORDS: HintWords = {
   list_accounts: () => "List the accounts: app.getAccounts",
   choose_account: () => "Choose one: account or username in the credential's options (app.getAccounts)",
   consent: ({ url }) => consentAt(url ?? "the URL of app.getAuthorizationRequestUrl"),
+  run_doctor: () => "Look for the cause: app.brokerStatus",
   omit_parameter: ({ parameter }) =>
     parameter === "kid" ? "Ask without kid" : "Ask without proofOfPossessionOptions (see app.isPopSupported)",
   enable_broker: ({ options }) => `To use the device's broker, set ${options.join(" or ")}; or sign in: authenticate`,

@@ -50,7 +50,10 @@ const STATUSES: readonly (readonly [code: LatchkeyErrorCode, remedy?: Remedy | (
   ["account_unusable", SIGN_IN_AGAIN], // 13 account unusable
   ["account_unusable", SIGN_IN_AGAIN], // 14 user data removal required
   // 15 key not found
-  ["unexpected", (word) => ({ ...advice(word("unlockKey")), because: "The broker lost its key" })],
+  [
+    "unexpected",
+    (word) => ({ ...advice(word("unlockKey")), because: "The broker lost its key", then: { kind: "run_doctor" } }),
+  ],
   // 16 account not found
   ["account_not_found", { kind: "list_accounts", or: SIGN_IN }],
   ["temporarily_unavailable", LATER], // 17 transient error

@@ -99,7 +99,7 @@ async function throwUnavailable(error: unknown): Promise<never> {
 
 const FIND_BUS =
   "Run this program in a session that has a bus, and check that DBUS_SESSION_BUS_ADDRESS names it (unix:path=/run/user/UID/bus)";
-const SERVE = advice("Get tokens from the device that has the broker: see latchkey serve --help");
+const SERVE = { kind: "serve_elsewhere" } as const;
 
 /** Returns the remedy for a missing bus: where a container or SSH shows, the user's broker is on another device. */
 async function noBusRemedy(): Promise<Remedy> {
@@ -185,8 +185,8 @@ export function linuxTransport(bus: SessionBus, { startMs }: Pick<BrokerTimeLimi
 /** Translates a D-Bus error: the broker went away, is too old, or returned an error of its own. */
 async function callError(error: unknown, method: string, correlationId: string): Promise<unknown> {
   if (error instanceof LatchkeyError) {
-    const remedy = error.code === "timed_out"
-      ? `${ANSWER_PROMPT}. ${RESTART}; latchkey doctor looks for the cause`
+    const remedy: Remedy | undefined = error.code === "timed_out"
+      ? { ...advice(`${ANSWER_PROMPT}. ${RESTART}`), then: { kind: "run_doctor" } }
       : error.remedy;
     return new LatchkeyError(error.code, error.message, { cause: error, correlationId, remedy });
   }

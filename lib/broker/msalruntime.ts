@@ -296,7 +296,7 @@ export async function callNative<T>(start: Start<T>, options: NativeCallOptions)
   const timedOut = () =>
     new LatchkeyError("timed_out", `The broker did not answer ${name} within ${timeoutMs} ms`, {
       correlationId,
-      remedy: "Try again; latchkey doctor looks for the cause",
+      remedy: { kind: "try_again", then: { kind: "run_doctor" } },
     });
   const work = async (): Promise<T> => {
     gone.throwIfAborted(); // while it waited for the mutex

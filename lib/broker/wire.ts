@@ -19,7 +19,7 @@ import {
 } from "../encoding.ts";
 import { escapeControlCharacters } from "../control_characters.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { CANNOT_BIND, CANNOT_BIND_TO_KEY } from "../hints.ts";
+import { advice, CANNOT_BIND, CANNOT_BIND_TO_KEY } from "../hints.ts";
 import { CONSOLE_WINDOW_HANDLE, type PopScheme, type WindowHandle } from "../request.ts";
 import { operatingSystem } from "../runtime/host.ts";
 import { withoutReserved } from "../scopes.ts";
@@ -454,8 +454,10 @@ async function throwErrorIn(reply: JsonObject, context: RefusalContext): Promise
 function emptyReply(correlationId: string): LatchkeyError {
   return new LatchkeyError("broker_unavailable", "The broker sent an empty reply: its daemon could not answer", {
     correlationId,
-    remedy:
-      "Check the daemon (himmelblau: systemctl status himmelblaud) and the login keyring (latchkey doctor), then try again",
+    remedy: {
+      ...advice("Check the daemon (himmelblau: systemctl status himmelblaud) and the login keyring, then try again"),
+      then: { kind: "run_doctor" },
+    },
   });
 }
 

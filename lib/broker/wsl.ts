@@ -79,8 +79,8 @@ function wslTransport(path: string, log: Logger): JsonTransport {
         if (!(error instanceof LatchkeyError)) throw error;
         const { code, message } = error;
         const isGone = code === "broker_unavailable";
-        const remedy = code === "timed_out"
-          ? `${WSL_HINTS.restart}; latchkey doctor looks for the cause`
+        const remedy: Remedy | undefined = code === "timed_out"
+          ? { ...advice(WSL_HINTS.restart), then: { kind: "run_doctor" } }
           : error.remedy;
         const what = isGone ? `Cannot ask Windows' broker for ${method}: ${message}` : message;
         throw new LatchkeyError(code, what, { correlationId, remedy });

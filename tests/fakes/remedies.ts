@@ -23,6 +23,8 @@ const REMEDY: { readonly [K in Remedy["kind"]]: Extract<Remedy, { readonly kind:
   install: { kind: "install", package: "dbus-next", command: "npm install dbus-next" },
   run_deno_with: { kind: "run_deno_with", flags: "--allow-all" },
   choose_store: { kind: "choose_store" },
+  run_doctor: { kind: "run_doctor" },
+  serve_elsewhere: { kind: "serve_elsewhere" },
   check_network: { kind: "check_network", host: "login.microsoftonline.com" },
   try_again: { kind: "try_again", afterSeconds: 60 },
 };

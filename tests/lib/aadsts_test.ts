@@ -98,7 +98,7 @@ test("remedyFor() goes by the first number; others are what its text refers to",
 
 describe("remedyFor() of a text without a number", () => {
   test.each<[string, ...string[]]>([
-    ["tag 4kv4v: keyring", "gnome-keyring", "KDE", "latchkey doctor"],
+    ["tag 4kv4v: keyring", "gnome-keyring", "KDE", "Look for the cause"],
     ["Error 4KV4V", "gnome-keyring"],
     ["tag=4ko04, key not found", "Unlock the login keyring", "sign in"],
     ["invalid_grant: token_expired", "Sign in again"],
