@@ -32,7 +32,10 @@ export function encryptedStore(
 ): DocumentFile {
   let key: EncryptionKey | undefined;
   const keyOptions = ({ signal }: CacheCall): EncryptionKeyOptions => ({ ...options, known: key, signal });
-  const open = async (call: CacheCall) => key = await openEncryptionKey(folder, keyOptions(call));
+  const open = async (call: CacheCall) => {
+    key = await openEncryptionKey(folder, keyOptions(call));
+    return key;
+  };
 
   const format: DocumentFormat = {
     isShared: false,

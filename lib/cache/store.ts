@@ -86,7 +86,10 @@ export interface CacheStore {
 /** Returns a store that calls `load` on first use, once. */
 export function lazyStore(load: () => Promise<Required<CacheStore>>): Required<CacheStore> {
   let loaded: Promise<Required<CacheStore>> | undefined;
-  const store = () => loaded ??= load();
+  const store = () => {
+    loaded ??= load();
+    return loaded;
+  };
   return {
     readAccounts: async (call) => await (await store()).readAccounts(call),
     read: async (homeAccountId, call) => await (await store()).read(homeAccountId, call),

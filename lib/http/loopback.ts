@@ -79,7 +79,10 @@ export async function listenOnLoopback(options: LoopbackOptions): Promise<Loopba
   const servers = await openServers(wanted, connections.accept);
   port = portOf(servers[0]!);
 
-  const close = (): Promise<void> => closed ??= closeAll();
+  const close = (): Promise<void> => {
+    closed ??= closeAll();
+    return closed;
+  };
   async function closeAll(): Promise<void> {
     signal?.removeEventListener("abort", close);
     // Deno 2.6 never calls back if a connection came and went before.

@@ -138,7 +138,10 @@ export function standardOutput(): (bytes: Uint8Array) => Promise<void> {
   const deno = denoNamespace();
   if (!deno) return writeByNode;
   let before = Promise.resolve();
-  return (bytes) => before = before.then(() => writeAll(deno.stdout, bytes));
+  return (bytes) => {
+    before = before.then(() => writeAll(deno.stdout, bytes));
+    return before;
+  };
 }
 
 async function writeAll(stream: Pick<typeof Deno.stdout, "write">, bytes: Uint8Array): Promise<void> {

@@ -12,8 +12,7 @@ const plugin: Deno.lint.Plugin = {
     /** Refuses `call(value, true)` and `function (value, isNew: boolean)`: an options object names what is true. */
     "no-boolean-argument": {
       create(context): Deno.lint.LintVisitor {
-        const url = new URL(context.filename, ROOT).href;
-        if (!url.startsWith(ROOT.href) || !SOURCES.test(url.slice(ROOT.href.length))) return {};
+        if (!isSource(context.filename)) return {};
         return {
           CallExpression: (call) => checkCall(call),
           NewExpression: (call) => checkCall(call),
@@ -49,10 +48,31 @@ const plugin: Deno.lint.Plugin = {
         }
       },
     },
+
+    /** Refuses `() => name = value`, which Biome lets pass: a reader cannot tell it from a comparison, or a forgotten block. */
+    "no-assignment-as-result": {
+      create(context): Deno.lint.LintVisitor {
+        if (!isSource(context.filename)) return {};
+        return {
+          ArrowFunctionExpression({ body }): void {
+            if (body.type !== "AssignmentExpression") return;
+            context.report({
+              node: body,
+              message: "A result that is an assignment: use a block, and return the value",
+            });
+          },
+        };
+      },
+    },
   },
 };
 
 export default plugin;
+
+function isSource(filename: string): boolean {
+  const url = new URL(filename, ROOT).href;
+  return url.startsWith(ROOT.href) && SOURCES.test(url.slice(ROOT.href.length));
+}
 
 function isBoolean(node: Deno.lint.Node): boolean {
   return node.type === "Literal" && typeof node.value === "boolean";

@@ -87,7 +87,10 @@ async function answerAzureCli(options: CommandLine, signal: AbortSignal | undefi
   const clouds = cloudsOf(options.text("authority"));
   const cloud = clouds.find(({ isActive }) => isActive)!;
   let opened: Promise<TokenSource> | undefined;
-  const tokens = () => opened ??= openTokens(options, { interactive: "never", signal });
+  const tokens = () => {
+    opened ??= openTokens(options, { interactive: "never", signal });
+    return opened;
+  };
   const call: Call = { ...read, options, signal, tokens, clouds, cloud };
   const { line } = call;
   try {

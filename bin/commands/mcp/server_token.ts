@@ -110,7 +110,9 @@ class TokenHolder {
     if (this.#token && this.#token !== sent) return this.#token;
     if (!this.#renewal) {
       if (message) this.#options.tell(`${this.#host} ${message}`);
-      const token = this.#acquire(reason, { isForMessage }).finally(() => this.#renewal = undefined);
+      const token = this.#acquire(reason, { isForMessage }).finally(() => {
+        this.#renewal = undefined;
+      });
       this.#renewal = { token, mayPrompt: isForMessage };
     }
     return await untilAborted(this.#renewal.token, signal ?? undefined);
@@ -126,7 +128,9 @@ class TokenHolder {
       kind,
       challenge: header,
       mayPrompt: isForMessage && this.#now() - this.#promptedMs >= PROMPT_MS,
-      onPrompt: () => this.#promptedMs = this.#now(),
+      onPrompt: () => {
+        this.#promptedMs = this.#now();
+      },
     }, this.#token);
     if (demand !== undefined) this.#limits.addAnswered(demand);
     if (kind === "first") {
