@@ -15,12 +15,13 @@ import {
 import { readJson } from "../../../lib/encoding.ts";
 import { configFolder, configHome, dataFolder, homeFolder } from "../../../lib/files/user_folders.ts";
 import { denoNamespace, operatingSystem, readEnvironment, shellWord } from "../../../lib/runtime/host.ts";
-import { ownCommand } from "../../../lib/runtime/installation.ts";
 import { isThere } from "../../../lib/runtime/paths.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { clientIdOf } from "../../cli/application.ts";
 import { type CommandLine, unknown, UsageError } from "../../cli/command_line.ts";
+import { BROWSER_CLIENT_ID, PROFILE } from "../../cli/options.ts";
 import { print, say, sayLine } from "../../cli/output.ts";
+import { storedCommand } from "../../cli/stored_command.ts";
 
 /** Name by which linux-entra-sso connects to its host. */
 const HOST_NAME = "linux_entra_sso";
@@ -194,8 +195,8 @@ function launcherPath(): string {
 /** Returns a script that runs this latchkey for the app of the command line. */
 function launcherText(line: CommandLine): string {
   // A browser may not have the environment of the shell.
-  const given = ["client-id", "profile"].flatMap((name) => line.isGiven(name) ? [`--${name}`, line.text(name)!] : []);
-  const command = [...ownCommand(denoPermissions), "browser-host", ...given];
+  const launch = { denoPermissions, includesEnvironment: true };
+  const command = storedCommand(line, "browser-host", [BROWSER_CLIENT_ID, PROFILE], launch);
   return `#!/bin/sh
 # Started by browsers. Written by latchkey browser-host --install, which replaces it.
 exec ${command.map(shellWord).join(" ")} "$@"

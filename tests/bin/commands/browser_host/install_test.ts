@@ -84,9 +84,9 @@ describe("latchkey browser-host --install", () => {
   test("is repeated without harm, also from another latchkey and for another app", async () => {
     await host("--install --browser firefox");
     expect((await host(`--install --browser firefox --client-id ${CLIENT_ID}`)).code).toBe(0);
-    expect(readFileSync(launcher(), "utf8")).toEndWith(` browser-host --client-id ${CLIENT_ID} "$@"\n`);
+    expect(readFileSync(launcher(), "utf8")).toEndWith(` browser-host --client-id=${CLIENT_ID} "$@"\n`);
     expect((await host("--install --browser firefox --client-id azure-cli")).code).toBe(0);
-    expect(readFileSync(launcher(), "utf8")).toEndWith(' browser-host --client-id azure-cli "$@"\n');
+    expect(readFileSync(launcher(), "utf8")).toEndWith(' browser-host --client-id=azure-cli "$@"\n');
   });
 
   test.each([
