@@ -314,6 +314,21 @@ function checkChoice(name: string, value: string, { choices }: Option): string {
   throw new UsageError(`${name} takes ${choices.join(", ")}, not ${JSON.stringify(value)}`);
 }
 
+const MAX_PORT = 65_535;
+
+/**
+ * Returns the port that `--port` names; `undefined` without the option. Port 0 lets the system choose.
+ *
+ * @throws {UsageError} if it is not a port, or below the lowest one.
+ */
+export function portOf(line: CommandLine, { lowest }: { readonly lowest: 0 | 1 }): number | undefined {
+  const text = line.text("port");
+  if (text === undefined) return undefined;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
+  if (port >= lowest && port <= MAX_PORT) return port;
+  throw new UsageError(`--port takes a port, ${lowest} to ${MAX_PORT}, not ${JSON.stringify(text)}`);
+}
+
 function readSeconds(name: string, value: string): number {
   const seconds = Number(value);
   if (/^\d+(\.\d+)?$/.test(value) && seconds <= 1_000_000) return seconds;

@@ -22,7 +22,7 @@ import type { AuthenticationResult } from "../../lib/token.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { usernameOf } from "./accounts.ts";
 import { makeApplication, storeOf } from "./application.ts";
-import { type CommandLine, UsageError } from "./command_line.ts";
+import { type CommandLine, portOf, UsageError } from "./command_line.ts";
 import { TEXT_FORMAT } from "./formats.ts";
 import { messageOf, type SignInCommands, signInCommands, withConsentUrl } from "./failures.ts";
 import {
@@ -60,7 +60,7 @@ export interface Prompter {
 
 /** Returns the prompter for a command line, whose port must be valid; `commands` repeat its sign-in where a user can be asked. */
 export function prompterFor(line: CommandLine, commands: SignInCommands = signInCommands(line)): Prompter {
-  const port = portOf(line);
+  const port = portOf(line, { lowest: 1 });
   const browser = consoleBrowser(line, commands);
   return {
     browser: browser.options,
@@ -85,13 +85,6 @@ export function prompterFor(line: CommandLine, commands: SignInCommands = signIn
       }
     },
   };
-}
-
-function portOf(line: CommandLine): number | undefined {
-  const text = line.text("port");
-  if (text === undefined) return undefined;
-  if (/^\d{1,5}$/.test(text) && Number(text) > 0 && Number(text) < 65_536) return Number(text);
-  throw new UsageError(`--port takes a port, 1 to 65535, not ${JSON.stringify(text)}`);
 }
 
 const DEAD_END_OF_ENTRA =

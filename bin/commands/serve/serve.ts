@@ -27,7 +27,7 @@ import { onSignals } from "../../../lib/runtime/lifecycle.ts";
 import { absolutePath, isThere } from "../../../lib/runtime/paths.ts";
 import { dropUnreadErrors } from "../../../lib/runtime/terminal.ts";
 import { clientIdOf } from "../../cli/application.ts";
-import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";
+import { type Command, type CommandLine, portOf, UsageError } from "../../cli/command_line.ts";
 import { loginCommand, messageOf } from "../../cli/failures.ts";
 import { ACCOUNT, APP, INTERACTIVE, type Option, SCOPES, TENANT, VERBOSE } from "../../cli/options.ts";
 import { print, say } from "../../cli/output.ts";
@@ -290,13 +290,10 @@ async function onSocket(line: CommandLine, service: Service): Promise<number> {
 }
 
 async function onPort(line: CommandLine, service: Service): Promise<number> {
-  const wanted = line.text("port")!;
+  const wanted = portOf(line, { lowest: 0 })!;
   const file = line.text("secret-file");
-  if (!/^\d{1,5}$/.test(wanted) || Number(wanted) > 65_535) {
-    throw new UsageError(`--port takes a port, 0 to 65535, not ${JSON.stringify(wanted)}`);
-  }
   const secret = file === undefined ? newSecret() : await secretIn(absolutePath(file));
-  const endpoint = await service.open({ port: Number(wanted), secret });
+  const endpoint = await service.open({ port: wanted, secret });
   // Standard output may be a log: a secret in a file is not printed.
   const header = file === undefined ? { secret } : { file: absolutePath(file) };
   const lines = variableLines((value) => service.variables(endpoint.port, value), header);
