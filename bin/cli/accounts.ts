@@ -15,8 +15,8 @@ import { accountNames, accountsIn, accountsMeant, accountWithId, isOneUser } fro
 import { type CommandLine, UsageError } from "./command_line.ts";
 import { readAnswer, say, sayLine } from "./output.ts";
 
-/** Returns true if a user can choose one of several accounts: at a terminal, unless the environment forbids it. */
-function canChoose(): boolean {
+/** Returns true if a command without --interactive may ask its user: at a terminal, unless the option's variable forbids it. */
+export function mayAskUser(): boolean {
   return canAsk() && readEnvironment("LATCHKEY_INTERACTIVE") !== "never";
 }
 
@@ -29,6 +29,8 @@ export interface AccountOptions extends CacheCall {
   readonly requiredTenant?: string | undefined;
   /** Takes any account of the one user with a home account id: the command has the same effect on each. @default false */
   readonly takesAnyTenant?: boolean;
+  /** Lets the user at the terminal choose one of several accounts. @default false */
+  readonly mayAsk?: boolean;
   /** The accounts, if the command has listed them. @default they are listed */
   readonly listed?: readonly AccountInfo[];
 }
@@ -37,10 +39,17 @@ export interface AccountOptions extends CacheCall {
  * Returns the account options of a command that acts on an account. A tenant on the command line is the account's; one from the
  * environment or a profile is for all commands, and only chooses among the accounts of one user.
  */
-export function accountOptionsOf(line: CommandLine): Pick<AccountOptions, "nameOrId" | "tenant" | "requiredTenant"> {
+export function accountOptionsOf(
+  line: CommandLine,
+): Pick<AccountOptions, "nameOrId" | "tenant" | "requiredTenant" | "mayAsk"> {
   const tenant = line.text("tenant");
   const isRequired = line.origin("tenant") === "command line";
-  return { nameOrId: line.text("account"), tenant, requiredTenant: isRequired ? tenant : undefined };
+  return {
+    nameOrId: line.text("account"),
+    tenant,
+    requiredTenant: isRequired ? tenant : undefined,
+    mayAsk: mayAskUser(),
+  };
 }
 
 /**
@@ -52,7 +61,7 @@ export function accountOptionsOf(line: CommandLine): Pick<AccountOptions, "nameO
  */
 export async function chooseAccount(
   app: PublicClientApplication,
-  { nameOrId, tenant, requiredTenant, takesAnyTenant, listed, signal }: AccountOptions,
+  { nameOrId, tenant, requiredTenant, takesAnyTenant, mayAsk = false, listed, signal }: AccountOptions,
 ): Promise<AccountInfo> {
   if (requiredTenant !== undefined && !isTenant(requiredTenant)) {
     throw new UsageError(`--tenant takes a tenant's id, not ${JSON.stringify(requiredTenant)}`);
@@ -68,7 +77,7 @@ export async function chooseAccount(
     );
   }
   const accounts = takesAnyTenant ? oneOfEachUser(inTenant) : inTenant;
-  if (accounts.length > 1 && canChoose()) return await askForAccount(accounts, signal);
+  if (accounts.length > 1 && mayAsk) return await askForAccount(accounts, signal);
   if (accounts.length > 1) throw new UsageError(ambiguous(accounts, { nameOrId, tenant }));
   if (accounts[0]) return accounts[0];
   const why = await whyNoAccount(app, nameOrId, signal);
@@ -86,15 +95,15 @@ export async function chooseAccount(
  */
 export async function accountMeant(
   app: PublicClientApplication,
-  { mayAsk = false, ...wish }: AccountOptions & { readonly mayAsk?: boolean },
+  wish: AccountOptions,
 ): Promise<Pick<AcquireTokenRequest, "account" | "username">> {
-  const { nameOrId, tenant, signal } = wish;
+  const { nameOrId, tenant, mayAsk, signal } = wish;
   if (nameOrId !== undefined && isEntraId(nameOrId)) return { account: await chooseAccount(app, wish) };
   if (nameOrId !== undefined && !isUsername(nameOrId)) {
     const account = accountWithId(await app.getAccounts({ signal }), nameOrId);
     if (account) return { account };
   }
-  if (!mayAsk || !canChoose() || (await app.brokerStatus({ signal })).state === "active") return { username: nameOrId };
+  if (!mayAsk || (await app.brokerStatus({ signal })).state === "active") return { username: nameOrId };
   const accounts = accountsMeant(await app.getAccounts({ signal }), { username: nameOrId, tenant });
   return accounts.length < 2 ? { username: nameOrId } : { account: await askForAccount(accounts, signal) };
 }
@@ -107,7 +116,8 @@ export async function usernameOf(
 ): Promise<string | undefined> {
   const nameOrId = line.text("account");
   if (nameOrId === undefined || !isEntraId(nameOrId)) return nameOrId;
-  return (await chooseAccount(app, { nameOrId, tenant: line.text("tenant"), signal })).username;
+  const wish = { nameOrId, tenant: line.text("tenant"), mayAsk: mayAskUser(), signal };
+  return (await chooseAccount(app, wish)).username;
 }
 
 /** Returns the message that no account matches, with the reason of {@linkcode whyNoAccount}. */

@@ -8,7 +8,7 @@ import type { PublicClientApplication, PublicClientApplicationOptions } from "..
 import { LatchkeyError } from "../../lib/errors.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
 import { readEnvironment } from "../../lib/runtime/host.ts";
-import { canAsk } from "../../lib/runtime/terminal.ts";
+import { canAsk, isTerminal } from "../../lib/runtime/terminal.ts";
 import { type AuthenticationResult, LEFT_TO_CALLER_MS } from "../../lib/token.ts";
 import { HeldNotices, makeApplication } from "./application.ts";
 import type { CommandLine } from "./command_line.ts";
@@ -122,8 +122,10 @@ export class TokenSource {
     const { account, username, tenantId, interactive, signal } = request;
     if (account !== undefined || username !== undefined) return { account, username };
     const nameOrId = this.#line.text("account");
-    const mayAsk = interactive === "if-needed" && !this.#parts.isService && canAsk();
-    if (!mayAsk && (nameOrId === undefined || isUsername(nameOrId))) return { username: nameOrId };
+    const mayAsk = interactive !== "never" && !this.#parts.isService && canAsk();
+    // A prompt that is always opened has a choice of its own.
+    const isChosenHere = mayAsk && interactive !== "always";
+    if (!isChosenHere && (nameOrId === undefined || isUsername(nameOrId))) return { username: nameOrId };
     const { accountMeant } = await import("./accounts.ts");
     return await accountMeant(this.app, { nameOrId, tenant: tenantId, signal, mayAsk });
   }
@@ -173,11 +175,19 @@ function reasonOf(error: unknown): string {
   return `${code}: ${message}${correlationId ? ` (correlation id ${correlationId})` : ""}`;
 }
 
-/** Returns what --interactive allows. Stdout does not matter: a person can pipe the token from a terminal. */
-export function interactiveOf(line: CommandLine): Interactive {
+/**
+ * Returns what --interactive allows. Stdout does not matter: a user can pipe the token from a terminal.
+ *
+ * @param options.terminal The terminals that show that there is a user: `stderr` if standard input is another program's.
+ */
+export function interactiveOf(
+  line: CommandLine,
+  { terminal = "both" }: { readonly terminal?: "both" | "stderr" } = {},
+): Interactive {
   const option = line.get(INTERACTIVE);
   if (option !== "auto") return option;
-  return canAsk() ? "if-needed" : "never";
+  const isAtTerminal = terminal === "both" ? canAsk() : isTerminal("stderr");
+  return isAtTerminal ? "if-needed" : "never";
 }
 
 /** Returns the id of the agent's session that runs the command. Its tokens are marked with it, as Azure CLI's are. */

@@ -420,7 +420,7 @@ async function setSubscription(call: Call): Promise<void> {
 
 /** Signs accounts out of the app, as `latchkey logout` does: one, or all. */
 async function signOut({ name, line, options, signal }: Call): Promise<void> {
-  const { chooseAccount } = await import("../../cli/accounts.ts");
+  const { chooseAccount, mayAskUser } = await import("../../cli/accounts.ts");
   const { makeApplication } = await import("../../cli/application.ts");
   const app = await makeApplication(options, { needsCache: true, signal });
   const given = line.text("username");
@@ -429,7 +429,7 @@ async function signOut({ name, line, options, signal }: Call): Promise<void> {
   const nameOrId = given ?? options.text("account");
   const tenant = options.text("tenant");
   const accounts = name === "logout"
-    ? [await chooseAccount(app, { nameOrId, tenant, takesAnyTenant: true, listed: all, signal })]
+    ? [await chooseAccount(app, { nameOrId, tenant, takesAnyTenant: true, mayAsk: mayAskUser(), listed: all, signal })]
     : all;
   for (const account of accounts) {
     await app.removeAccount(account, { correlationId: options.correlationId, signal });

@@ -7,7 +7,7 @@ import { nameOf } from "../../../lib/account.ts";
 import { isGuid } from "../../../lib/encoding.ts";
 import { DEFAULT_AUTHORITY, environmentAliases, isLoopbackHost } from "../../../lib/authority.ts";
 import { readEnvironment } from "../../../lib/runtime/host.ts";
-import { isTerminal, readStandardInput } from "../../../lib/runtime/terminal.ts";
+import { readStandardInput } from "../../../lib/runtime/terminal.ts";
 import { clientIdOf } from "../../cli/application.ts";
 import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";
 import { isSignInNeeded } from "../../cli/failures.ts";
@@ -361,9 +361,9 @@ async function erase({ request: { secret, capabilities, states }, scopes, lines,
 
 /** Standard input belongs to git, so only standard error shows whether there is a terminal. */
 function gitInteractive(line: CommandLine): Interactive {
-  if (line.get(INTERACTIVE) !== "auto") return interactiveOf(line);
-  const mayAsk = !/^(0|false|no|off)$/i.test(readEnvironment("GIT_TERMINAL_PROMPT") ?? "");
-  return isTerminal("stderr") && mayAsk ? "if-needed" : "never";
+  const isForbidden = /^(0|false|no|off)$/i.test(readEnvironment("GIT_TERMINAL_PROMPT") ?? "");
+  if (isForbidden && line.get(INTERACTIVE) === "auto") return "never";
+  return interactiveOf(line, { terminal: "stderr" });
 }
 
 /**

@@ -7,14 +7,14 @@ import { withinTime } from "../../../lib/async.ts";
 import { makeFetch } from "../../../lib/http/client.ts";
 import { readServerAddress } from "../../../lib/oauth/protected_resource.ts";
 import { onSignals } from "../../../lib/runtime/lifecycle.ts";
-import { dropUnreadErrors, isTerminal, standardInput, standardOutput } from "../../../lib/runtime/terminal.ts";
+import { dropUnreadErrors, standardInput, standardOutput } from "../../../lib/runtime/terminal.ts";
 import { type Command, type CommandLine, UsageError } from "../../cli/command_line.ts";
 import { withLogin } from "../../cli/failures.ts";
 import { ACCOUNT, APP, BROWSER, INTERACTIVE, SCOPES, TENANT, VERBOSE } from "../../cli/options.ts";
 import { say } from "../../cli/output.ts";
 import { acquireForServer, needsOfServer, type ServerNeeds } from "../../cli/protected_server.ts";
 import { scopesForServer } from "../../cli/scopes.ts";
-import { openTokens, type TokenSource } from "../../cli/tokens.ts";
+import { interactiveOf, openTokens, type TokenSource } from "../../cli/tokens.ts";
 import { fetchWithToken, type ServerToken, type TokenReason } from "./server_token.ts";
 import { relayMessages } from "./relay.ts";
 
@@ -65,12 +65,12 @@ async function runMcp(line: CommandLine): Promise<void> {
   const url = readServerAddress(address);
   const isEager = scopesForServer(line).length > 0;
   const ended = new AbortController();
-  const option = line.get(INTERACTIVE);
-  const isInteractive = option === "always" || option === "auto" && isTerminal("stderr");
+  // Standard input has messages.
+  const isInteractive = interactiveOf(line, { terminal: "stderr" }) !== "never";
   const { signal } = ended;
   const tokens = await openTokens(line, {
     ...{ interactive: isInteractive ? "if-needed" : "never", isService: true, signal },
-    options: { readRedirect: undefined }, // standard input has messages
+    options: { readRedirect: undefined },
   });
   const errors = await dropUnreadErrors();
   const listening = onSignals(["SIGINT", "SIGTERM", "SIGHUP"], () => ended.abort());
