@@ -28,9 +28,9 @@ const read = (path: string) => JSON.parse(readFileSync(path, "utf8"));
 const modeOf = (path: string) => statSync(path).mode & 0o777;
 const program = (permissions: readonly string[] = ["--allow-all"]) => [...denoRun(), ...permissions];
 
-async function host(words: string, command: readonly string[] = program()): Promise<Run> {
+async function host(words: string, command: readonly string[] = program(), env = home.env): Promise<Run> {
   const options = words.split(" ").filter(Boolean);
-  return await runProgram([...command, "bin/latchkey.ts", "browser-host", ...options], home.env);
+  return await runProgram([...command, "bin/latchkey.ts", "browser-host", ...options], env);
 }
 
 function put(path: string, text: string): void {
@@ -87,6 +87,9 @@ describe("latchkey browser-host --install", () => {
     expect(readFileSync(launcher(), "utf8")).toEndWith(` browser-host --client-id=${CLIENT_ID} "$@"\n`);
     expect((await host("--install --browser firefox --client-id azure-cli")).code).toBe(0);
     expect(readFileSync(launcher(), "utf8")).toEndWith(' browser-host --client-id=azure-cli "$@"\n');
+    // A browser may not have the environment of the shell.
+    await host("--install --browser firefox", program(), { ...home.env, LATCHKEY_CLIENT_ID: CLIENT_ID });
+    expect(readFileSync(launcher(), "utf8")).toEndWith(` browser-host --client-id=${CLIENT_ID} "$@"\n`);
   });
 
   test.each([
