@@ -193,7 +193,7 @@ export interface CallMark {
 /** Outcome of a call. */
 export type Outcome<T> = { readonly result: T } | { readonly error: unknown };
 
-export interface PauseOptions {
+interface PauseOptions {
   /** Time in milliseconds after a call that failed. */
   readonly pauseMs: number;
   /** Age in milliseconds at which a call without an end has failed. @default a call always ends */

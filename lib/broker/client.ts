@@ -51,7 +51,7 @@ export interface JsonBrokerOptions {
   ) => void;
 }
 
-export interface CallOptions extends BrokerCall {
+interface CallOptions extends BrokerCall {
   /** Repeats the call if the broker goes away. The repetition starts a broker that was idle or is being upgraded. */
   readonly retry?: boolean | undefined;
   readonly log: Logger;

@@ -80,7 +80,10 @@ export class TokenCache {
   readonly #unsaved = new UnsavedReplies();
   /** Of received access tokens, the ends by the monotonic clock, and the places in the cache until another token takes them. */
   readonly #ends = new Map<string, ReceivedToken>();
-  /** Renewals of this object, by account. */
+  /**
+   * Renewals of this object, by account. `memoryStore` and plug-ins of MSAL have no `withLock`: with one, two applications that
+   * share a store would deadlock if the `fetch` of one needs a token of the other. At worst both renew at once.
+   */
   readonly #renewals = new Mutex();
   #isRetrying = false;
 

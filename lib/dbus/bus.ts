@@ -128,7 +128,7 @@ export function isMatch(match: SignalMatch, signal: Signal): boolean {
 }
 
 /** Returns true if an error says that a bus name has no owner, and that the bus has not started a service for it. */
-export function isNoOwner(error: unknown): boolean {
+function isNoOwner(error: unknown): boolean {
   return error instanceof DBusError &&
     ["ServiceUnknown", "NameHasNoOwner"].some((name) => error.errorName === BUS_ERROR + name);
 }

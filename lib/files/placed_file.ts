@@ -102,7 +102,7 @@ export async function placeFile(path: string, text: string, mode: number): Promi
 }
 
 /** A file of another program's, as it was found. */
-export interface SharedFile {
+interface SharedFile {
   readonly text: string;
   /** Its path; of a link, the path that it leads to. */
   readonly target: string;

@@ -22,7 +22,7 @@ import { isOrganizationScope } from "./microsoft_apps.ts";
 import { isIssuerOf } from "./provider.ts";
 
 /** The tokens that a protected resource needs. */
-export interface ProtectedResource {
+interface ProtectedResource {
   /** Scopes to request. */
   readonly scopes: readonly string[];
   /**
@@ -37,7 +37,7 @@ export interface ProtectedResource {
 }
 
 /** Options of {@linkcode findProtectedResource}. */
-export interface ProtectedResourceOptions extends HttpOptions {
+interface ProtectedResourceOptions extends HttpOptions {
   /** Authority that issues the tokens. */
   readonly authority: Authority;
   /** `WWW-Authenticate` of a response of the resource. @default the resource is asked, without a token */

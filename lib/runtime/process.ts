@@ -97,7 +97,7 @@ export function absoluteEntries(path: string, system: string): readonly string[]
 }
 
 /** The machine that a program is started on. */
-export interface ProgramPlace {
+interface ProgramPlace {
   readonly system: string;
   readonly path: string | undefined;
   readonly isThere: (path: string) => boolean;

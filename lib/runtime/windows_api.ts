@@ -52,7 +52,7 @@ type Functions<T extends Table> = {
 };
 
 /** Windows' API; `undefined` where there is no FFI, or Deno does not permit it. */
-export type WindowsApi = Functions<typeof CRYPT32> & Functions<typeof KERNEL32>;
+type WindowsApi = Functions<typeof CRYPT32> & Functions<typeof KERNEL32>;
 
 let api: WindowsApi | undefined;
 

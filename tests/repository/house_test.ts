@@ -214,9 +214,3 @@ test("a JSDoc summary begins with a verb or a noun", () => {
   );
   expect(wrong).toEqual([]);
 });
-
-test("identifiers use the field's words", () => {
-  const coined =
-    /\b(unseal|sealed|passHeld|heldTokens|renewAlone|inTurn|SharedCalls|lateStore|forgivingStore|waitAbout|comparerWith|sameSecret|orUnowned|Surroundings|personAt|keptInstead|isOverheard|BusConversation|KeyKeeper|KeySpot|PERSON_NEEDED)\b/;
-  expect(linesLike(coined)).toEqual([]);
-});
