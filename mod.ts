@@ -40,7 +40,7 @@ export {
   type Logger,
   type LogLevel,
 } from "./lib/errors.ts";
-export type { Remedy, RemedyContext, RequestParameter } from "./lib/hints.ts";
+export type { Remedy, RemedyContext, RequestParameter } from "./lib/remedies.ts";
 export {
   redirectPath,
   type RedirectUri,

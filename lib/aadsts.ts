@@ -5,7 +5,7 @@
  * @module
  */
 import type { LatchkeyErrorCode } from "./errors.ts";
-import { advice, CANNOT_BIND, type Remedy, type SystemWord, systemWord } from "./hints.ts";
+import { advice, CANNOT_BIND, type Remedy, type SystemWord, systemWord } from "./remedies.ts";
 
 /** OAuth errors by the code that they become. */
 const OAUTH_ERRORS: readonly (readonly [code: LatchkeyErrorCode, errors: readonly string[]])[] = [

@@ -38,5 +38,5 @@ export {
   type TokenCredential,
 } from "./azure/credential.ts";
 export { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type LatchkeyErrorDetails } from "./errors.ts";
-export type { Remedy, RemedyContext, RequestParameter } from "./hints.ts";
+export type { Remedy, RemedyContext, RequestParameter } from "./remedies.ts";
 export type { SignInOptions } from "./request.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { advice, hintOf, type Remedy } from "./hints.ts";
+import { advice, hintOf, type Remedy } from "./remedies.ts";
 
 /**
  * The cause of a failure. The set is closed, so the compiler checks a `switch` over it.

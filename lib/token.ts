@@ -6,7 +6,7 @@
 import { type AccountInfo, hasUsername, isSameAccount } from "./account.ts";
 import { escapeControlCharacters } from "./control_characters.ts";
 import { LatchkeyError } from "./errors.ts";
-import type { Remedy } from "./hints.ts";
+import type { Remedy } from "./remedies.ts";
 
 /** A token and its details. Inspecting or logging it does not show the tokens. */
 export interface AuthenticationResult {

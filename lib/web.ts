@@ -55,7 +55,7 @@ export {
   type Logger,
   type LogLevel,
 } from "./errors.ts";
-export type { Remedy, RemedyContext, RequestParameter } from "./hints.ts";
+export type { Remedy, RemedyContext, RequestParameter } from "./remedies.ts";
 export type { PopScheme, Prompt, SignInOptions, TokenRequest, WindowHandle } from "./request.ts";
 export type {
   AccountInfo,

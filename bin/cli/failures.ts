@@ -25,7 +25,7 @@ import {
   oneResource,
   redirectUriToAdd,
   type Remedy,
-} from "../../lib/hints.ts";
+} from "../../lib/remedies.ts";
 import { type CommandLine, isAtMicrosoft } from "./command_line.ts";
 import { scopesNamed } from "./scopes.ts";
 

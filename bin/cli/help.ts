@@ -4,7 +4,7 @@
  * @module
  */
 import * as parseArgsModule from "@std/cli/parse-args";
-import { systemWord } from "../../lib/hints.ts";
+import { systemWord } from "../../lib/remedies.ts";
 import { currentRuntime, operatingSystem } from "../../lib/runtime/host.ts";
 import { type Command, type CommandGroup, readCommandLine, variableOf } from "./command_line.ts";
 import { TEXT_FORMAT } from "./formats.ts";

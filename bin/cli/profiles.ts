@@ -7,7 +7,7 @@ import { isObject, lineOfMistake } from "../../lib/encoding.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
 import { configFolder } from "../../lib/files/user_folders.ts";
 import { requirePermission } from "../../lib/runtime/host.ts";
-import { absolutePath, pathIn } from "../../lib/runtime/paths.ts";
+import { absolutePath, pathIn } from "../../lib/runtime/path.ts";
 import { type AccountInfo, nameOf } from "../../lib/account.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
 import { type CommandLine, type ProfileValues, unknown, UsageError } from "./command_line.ts";

@@ -15,7 +15,7 @@ import type { HttpOptions } from "../../lib/oauth/bounded_fetch.ts";
 import { findProtectedResource, foreignScope, resourceIdentifier } from "../../lib/oauth/protected_resource.ts";
 import { findProvider } from "../../lib/oauth/provider.ts";
 import type { AcquireTokenRequest } from "../../lib/request.ts";
-import { pathIn } from "../../lib/runtime/paths.ts";
+import { pathIn } from "../../lib/runtime/path.ts";
 import { canAsk, isTerminal } from "../../lib/runtime/terminal.ts";
 import { isDefaultScope, resourceOfScope } from "../../lib/scopes.ts";
 import type { AuthenticationResult } from "../../lib/token.ts";

@@ -6,7 +6,7 @@
 import { LatchkeyError } from "../../lib/errors.ts";
 import { isPermitted } from "../../lib/runtime/host.ts";
 import { ownCommand } from "../../lib/runtime/installation.ts";
-import { absolutePath } from "../../lib/runtime/paths.ts";
+import { absolutePath } from "../../lib/runtime/path.ts";
 import type { CommandLine } from "./command_line.ts";
 import type { Option } from "./options.ts";
 import { say } from "./output.ts";

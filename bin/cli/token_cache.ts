@@ -6,7 +6,7 @@
 import { isObject } from "../../lib/encoding.ts";
 import { homeFolder, stateFolder } from "../../lib/files/user_folders.ts";
 import { denoNamespace, missingFlags, operatingSystem, quoteCommand } from "../../lib/runtime/host.ts";
-import { folderOf, isThere, pathIn } from "../../lib/runtime/paths.ts";
+import { folderOf, isThere, pathIn } from "../../lib/runtime/path.ts";
 import { canAsk } from "../../lib/runtime/terminal.ts";
 import { fileStore, plaintextStore } from "../../lib/cache/file_store.ts";
 import { type CacheCall, type CacheStore, memoryStore } from "../../lib/cache/store.ts";

@@ -6,7 +6,7 @@
 import type { PublicClientApplication } from "../../lib/application.ts";
 import type { CacheCall } from "../../lib/cache/store.ts";
 import { LatchkeyError } from "../../lib/errors.ts";
-import { uncapitalized } from "../../lib/hints.ts";
+import { uncapitalized } from "../../lib/remedies.ts";
 import { isNamed } from "../../lib/sources/account_choice.ts";
 import { noAccount, whyNoAccount } from "../cli/accounts.ts";
 import { HeldNotices, makeApplication } from "../cli/application.ts";

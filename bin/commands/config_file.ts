@@ -5,7 +5,7 @@
  */
 import { LatchkeyError } from "../../lib/errors.ts";
 import { errorCodeOf } from "../../lib/files/files.ts";
-import { readTextFile } from "../../lib/runtime/paths.ts";
+import { readTextFile } from "../../lib/runtime/path.ts";
 import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
 import { printToken, TOKEN_FORMAT } from "../cli/formats.ts";
 import { lineOfMistake } from "../../lib/encoding.ts";

@@ -7,7 +7,7 @@ import { type AccountInfo, isSameUsername } from "../../lib/account.ts";
 import type { PublicClientApplication } from "../../lib/application.ts";
 import { DEFAULT_AUTHORITY, environmentOf, parseAuthority } from "../../lib/authority.ts";
 import type { BrokerStatus } from "../../lib/broker/broker.ts";
-import { folderOf } from "../../lib/runtime/paths.ts";
+import { folderOf } from "../../lib/runtime/path.ts";
 import { loginCommand, messageOf } from "../cli/failures.ts";
 import { TokenCache } from "../../lib/cache/token_cache.ts";
 import { LatchkeyError } from "../../lib/errors.ts";

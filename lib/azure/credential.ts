@@ -8,7 +8,7 @@ import { APPLICATION_OPTIONS, PublicClientApplication, type PublicClientApplicat
 import { untilAborted } from "../async.ts";
 import { DEFAULT_AUTHORITY, isMultiTenant, parseAuthority } from "../authority.ts";
 import { ArgumentError, isInteractionRequired, LatchkeyError, withDetails } from "../errors.ts";
-import { API_WORDS, consentAt, hintOf, type HintWords } from "../hints.ts";
+import { API_WORDS, consentAt, hintOf, type HintWords } from "../remedies.ts";
 import { type AcquireTokenRequest, checkOptions, type OptionNames, type SignInOptions } from "../request.ts";
 import { type AuthenticationResult, redacted } from "../token.ts";
 

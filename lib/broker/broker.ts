@@ -6,7 +6,7 @@
 import type { AccountInfo } from "../account.ts";
 import type { Authority } from "../authority.ts";
 import { LatchkeyError } from "../errors.ts";
-import type { Remedy } from "../hints.ts";
+import type { Remedy } from "../remedies.ts";
 import type { PopScheme, RequestOptions, TokenQuery, WindowHandle } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
 

@@ -8,7 +8,7 @@ import { noteWait } from "../async.ts";
 import type { Authority } from "../authority.ts";
 import type { JsonObject } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
-import { advice, type Remedy } from "../hints.ts";
+import { advice, type Remedy } from "../remedies.ts";
 import type { WindowHandle } from "../request.ts";
 import type { AuthenticationResult } from "../token.ts";
 import type { Broker, BrokerCall, BrokerInteractiveRequest, BrokerKind, BrokerTokenRequest } from "./broker.ts";

@@ -7,7 +7,7 @@
 import { type CallMark, Mutex, PauseAfterFailure } from "../async.ts";
 import { isObject, readJson, readNumber, readText } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
-import type { Remedy } from "../hints.ts";
+import type { Remedy } from "../remedies.ts";
 import { readPrivateFile, removePrivateFile, replacePrivateFile } from "../files/private_files.ts";
 import { stateFolder } from "../files/user_folders.ts";
 import type { BrokerCall } from "./broker.ts";

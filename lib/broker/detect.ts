@@ -5,7 +5,7 @@
  */
 import type { Authority } from "../authority.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { anyOf, type Remedy } from "../hints.ts";
+import { anyOf, type Remedy } from "../remedies.ts";
 import { operatingSystem, processor, readEnvironment } from "../runtime/host.ts";
 import { isWsl } from "../runtime/machine.ts";
 import { type Broker, type BrokerFinding, type BrokerFlags, type BrokerKind, isAnyWanted } from "./broker.ts";

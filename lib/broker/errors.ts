@@ -6,7 +6,7 @@
 import { codeOfOAuthError, errorCodesIn, type RemedyFacts, remedyFor } from "../aadsts.ts";
 import { escapeControlCharacters } from "../control_characters.ts";
 import { descriptionOf, INTERACTION_REQUIRED_CODES, LatchkeyError, type LatchkeyErrorCode } from "../errors.ts";
-import { advice, type Remedy, type SystemWord, systemWord } from "../hints.ts";
+import { advice, type Remedy, type SystemWord, systemWord } from "../remedies.ts";
 
 const SIGN_IN: Remedy = { kind: "sign_in" };
 const SIGN_IN_AGAIN: Remedy = { kind: "sign_in_again" };

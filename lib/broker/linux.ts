@@ -17,7 +17,7 @@ import {
 import { openSessionBus } from "../dbus/open.ts";
 import { escapeControlCharacters } from "../control_characters.ts";
 import { LatchkeyError } from "../errors.ts";
-import { advice, type Remedy } from "../hints.ts";
+import { advice, type Remedy } from "../remedies.ts";
 import type { Broker } from "./broker.ts";
 import type { BrokerTimeLimits } from "./time_limits.ts";
 import { jsonBroker, type JsonBrokerOptions, type JsonTransport } from "./client.ts";

@@ -15,7 +15,7 @@ import { brokerPluginUri, NATIVE_CLIENT_URI, UNSIGNED_APP_URI } from "../redirec
 import { isObject, type JsonObject, readNumber, readText } from "../encoding.ts";
 import { escapeControlCharacters } from "../control_characters.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { CANNOT_BIND_TO_KEY } from "../hints.ts";
+import { CANNOT_BIND_TO_KEY } from "../remedies.ts";
 import type { WindowHandle } from "../request.ts";
 import { operatingSystem } from "../runtime/host.ts";
 import { withoutReserved } from "../scopes.ts";

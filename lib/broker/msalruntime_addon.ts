@@ -10,7 +10,7 @@
  */
 import { escapeControlCharacters } from "../control_characters.ts";
 import { LatchkeyError, type LatchkeyErrorCode, type Logger, type LogLevel } from "../errors.ts";
-import { advice, type Remedy, systemWord } from "../hints.ts";
+import { advice, type Remedy, systemWord } from "../remedies.ts";
 import { placeOpenToOthers } from "../files/permissions.ts";
 import {
   currentRuntime,
@@ -23,7 +23,7 @@ import {
 } from "../runtime/host.ts";
 import { packageFolders } from "../runtime/installation.ts";
 import { readOsRelease } from "../runtime/machine.ts";
-import { isAbsolutePath, isThere, readTextFile } from "../runtime/paths.ts";
+import { isAbsolutePath, isThere, readTextFile } from "../runtime/path.ts";
 
 /** The package, which the app's author installs. */
 export const PACKAGE = "@azure/msal-node-runtime";

@@ -19,7 +19,7 @@ import {
 } from "../encoding.ts";
 import { escapeControlCharacters } from "../control_characters.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { advice, CANNOT_BIND, CANNOT_BIND_TO_KEY } from "../hints.ts";
+import { advice, CANNOT_BIND, CANNOT_BIND_TO_KEY } from "../remedies.ts";
 import { CONSOLE_WINDOW_HANDLE, type PopScheme, type WindowHandle } from "../request.ts";
 import { operatingSystem } from "../runtime/host.ts";
 import { withoutReserved } from "../scopes.ts";

@@ -10,7 +10,7 @@ import { brokerPluginUri } from "../redirect_uris.ts";
 import { readJson } from "../encoding.ts";
 import { escapeControlCharacters } from "../control_characters.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
-import { advice, type Remedy } from "../hints.ts";
+import { advice, type Remedy } from "../remedies.ts";
 import type { LocalFiles } from "../files/files.ts";
 import { openLocalFiles } from "../files/permissions.ts";
 import { isProcessGone, mayReadEnvironment, readEnvironment, requirePermission, shellWord } from "../runtime/host.ts";

@@ -31,7 +31,7 @@ import {
   reserveSpace,
   setAsideFile,
 } from "../files/private_files.ts";
-import { folderOf } from "../runtime/paths.ts";
+import { folderOf } from "../runtime/path.ts";
 import type { CacheCall, CacheStore } from "./store.ts";
 
 /** Encoding of a document in its file. */

@@ -8,8 +8,8 @@
  */
 import { decodeHex, encodeHex, isGuid, joinBytes } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
-import { advice } from "../hints.ts";
-import { pathIn } from "../runtime/paths.ts";
+import { advice } from "../remedies.ts";
+import { pathIn } from "../runtime/path.ts";
 import { DocumentFile, type DocumentFormat } from "./document_file.ts";
 import {
   BEGIN_ANEW,

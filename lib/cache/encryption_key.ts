@@ -8,13 +8,13 @@ import { type Clock, runtimeClock } from "../async.ts";
 import { encodeBase64, isBase64, isGuid, readJson, readText } from "../encoding.ts";
 import { escapeControlCharacters } from "../control_characters.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
-import { advice, type Remedy } from "../hints.ts";
+import { advice, type Remedy } from "../remedies.ts";
 import { type Lock, withLock } from "../files/lock.ts";
 import { readPrivateFile, replacePrivateFile, setAsideFile } from "../files/private_files.ts";
 import { KeyringError, type KeyringProblem } from "../keyring/errors.ts";
 import { findKeyring, type KeyLocation, type KeyReference } from "../keyring/keyring.ts";
 import type { PromptCall } from "../keyring/secret_service.ts";
-import { pathIn } from "../runtime/paths.ts";
+import { pathIn } from "../runtime/path.ts";
 
 export interface EncryptionKey {
   /** UUID that names it in the encrypted file. It is not secret. */

@@ -137,7 +137,7 @@ export async function describeFileStore(
     import("./encrypted_store.ts"),
     import("./encryption_key.ts"),
     import("../files/user_folders.ts"),
-    import("../runtime/paths.ts"),
+    import("../runtime/path.ts"),
   ]);
   const folder = given ?? stateFolder();
   const path = pathIn(folder, DOCUMENT_NAME);

@@ -8,7 +8,7 @@ import { clientKey, homeTenantOf, idKey } from "../account.ts";
 import { environmentAliases, environmentKey } from "../authority.ts";
 import { encodeBase64, isObject, readText as text } from "../encoding.ts";
 import { LatchkeyError } from "../errors.ts";
-import { advice, type Remedy } from "../hints.ts";
+import { advice, type Remedy } from "../remedies.ts";
 
 /** A section of a document. The last is latchkey's own, which MSAL ignores: accounts that signed out of an app. */
 export type CacheSection = "AccessToken" | "RefreshToken" | "IdToken" | "Account" | "AppMetadata" | "LatchkeySignedOut";

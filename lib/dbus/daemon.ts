@@ -5,7 +5,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace } from "../runtime/host.ts";
-import { readTextFile } from "../runtime/paths.ts";
+import { readTextFile } from "../runtime/path.ts";
 import { BUS_DAEMON, type CallLimits, type DBusValue, type SessionBus, undefinedIfNoOwner } from "./bus.ts";
 
 export interface ActivationEnvironment {

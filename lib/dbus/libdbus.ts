@@ -4,7 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { advice } from "../hints.ts";
+import { advice } from "../remedies.ts";
 import { quoteCommand, readEnvironment } from "../runtime/host.ts";
 import { BUS_DAEMON, BUS_ERROR, DBusError, type Signal } from "./bus.ts";
 import { DBusConnection, type DBusTransport, disconnected } from "./connection.ts";

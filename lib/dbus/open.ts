@@ -4,7 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { anyOf } from "../hints.ts";
+import { anyOf } from "../remedies.ts";
 import { denoNamespace, mayReadEnvironment, readEnvironment } from "../runtime/host.ts";
 import { BUS_ERROR, DBusError, type SessionBus } from "./bus.ts";
 import { openLibdbus, probablePath } from "./libdbus.ts";

@@ -7,7 +7,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { advice, isSystemWord, type SystemWord, systemWord } from "../hints.ts";
+import { advice, isSystemWord, type SystemWord, systemWord } from "../remedies.ts";
 import { operatingSystem } from "../runtime/host.ts";
 
 export interface LocalFiles {

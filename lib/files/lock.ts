@@ -16,7 +16,7 @@
 import { type Clock, delayWithJitter, Mutex, runtimeClock } from "../async.ts";
 import { LatchkeyError } from "../errors.ts";
 import { denoNamespace, isProcessGone, operatingSystem, ownPid } from "../runtime/host.ts";
-import { folderOf } from "../runtime/paths.ts";
+import { folderOf } from "../runtime/path.ts";
 import { errorCodeOf, fileFailure, type LocalFiles, type OpenFile, type ProcessLocation } from "./files.ts";
 import { makePrivateFolder, openLocalFiles, openRegularFile } from "./permissions.ts";
 

@@ -9,7 +9,7 @@
 import { delay } from "../async.ts";
 import { LatchkeyError } from "../errors.ts";
 import { operatingSystem } from "../runtime/host.ts";
-import { folderOf, pathIn, withoutSlashes } from "../runtime/paths.ts";
+import { folderOf, pathIn, withoutSlashes } from "../runtime/path.ts";
 import { errorCodeOf, type FileFacts, fileFailure, type LocalFiles, type OpenFile } from "./files.ts";
 import {
   isPrivateFolder,

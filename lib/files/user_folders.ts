@@ -8,7 +8,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { mayReadEnvironment, operatingSystem, readEnvironment, requireFlags } from "../runtime/host.ts";
-import { isAbsolutePath, pathIn } from "../runtime/paths.ts";
+import { isAbsolutePath, pathIn } from "../runtime/path.ts";
 
 /** A base folder: the variable of the XDG Base Directory Specification, its default below the home folder, Windows' variable. */
 interface BaseFolder {

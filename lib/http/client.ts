@@ -7,7 +7,7 @@
  * @module
  */
 import { denoNamespace, isPermitted, operatingSystem, readEnvironment, requirePermission } from "../runtime/host.ts";
-import { readTextFile } from "../runtime/paths.ts";
+import { readTextFile } from "../runtime/path.ts";
 import { findProxy, openProxyRelay, type Variable } from "./proxy.ts";
 import { credentialsOf, hostOf, type HttpRequest, type HttpRoute, portOf } from "./route.ts";
 import { httpFailure, isUnknownIssuer, passwordWanted } from "./errors.ts";

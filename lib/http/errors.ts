@@ -4,7 +4,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
-import { systemWord } from "../hints.ts";
+import { systemWord } from "../remedies.ts";
 import { denoNamespace, readEnvironment } from "../runtime/host.ts";
 import { hostOf, type HttpRequest, type HttpRoute } from "./route.ts";
 

@@ -9,7 +9,7 @@ import { errorCodeOf, fileFailure, type LocalFiles, OTHERS_WRITE, PRIVATE_FILE }
 import { withLock } from "../files/lock.ts";
 import { chmodCommand, makePrivateFolder, openLocalFiles } from "../files/permissions.ts";
 import { isPermitted, missingFlags, operatingSystem, requireFlags, requirePermission } from "../runtime/host.ts";
-import { folderOf } from "../runtime/paths.ts";
+import { folderOf } from "../runtime/path.ts";
 import { httpConnections, type HttpReply, type HttpService, openServer, portError, portOf } from "./server.ts";
 
 /** Address of an endpoint; the port 0 lets the system choose one. */

@@ -15,7 +15,7 @@ import {
 } from "@panva/oauth4webapi";
 import { afterRunning, delay, noteWait, untilAborted } from "../async.ts";
 import { LatchkeyError, withCorrelationId } from "../errors.ts";
-import { type Remedy, systemWord } from "../hints.ts";
+import { type Remedy, systemWord } from "../remedies.ts";
 import { CLOCK_TOLERANCE_S } from "../token.ts";
 import type { RequestOptions } from "../request.ts";
 import { invalidResponse, isUnavailable } from "./errors.ts";

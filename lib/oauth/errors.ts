@@ -7,7 +7,7 @@ import { codeOfOAuthError, errorCodesIn, type RemedyFacts, remedyFor } from "../
 import { isObject, type JsonObject, readJson, readText } from "../encoding.ts";
 import { escapeControlCharacters } from "../control_characters.ts";
 import { LatchkeyError, withDetails } from "../errors.ts";
-import { followedBy, type Remedy } from "../hints.ts";
+import { followedBy, type Remedy } from "../remedies.ts";
 
 /** Facts about the request that was refused. */
 export interface RefusalContext extends RemedyFacts {

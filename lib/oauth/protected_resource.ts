@@ -15,7 +15,7 @@ import { challengeParameters } from "../claims.ts";
 import { isGuid, readJson, readText } from "../encoding.ts";
 import { escapeControlCharacters } from "../control_characters.ts";
 import { ArgumentError, LatchkeyError } from "../errors.ts";
-import { advice, type Remedy } from "../hints.ts";
+import { advice, type Remedy } from "../remedies.ts";
 import { defaultScope, isDefaultScope, RESERVED_SCOPES, resourceOfScope, SCOPE_TOKEN } from "../scopes.ts";
 import { boundedFetch, type HttpOptions } from "./bounded_fetch.ts";
 import { isOrganizationScope } from "./microsoft_apps.ts";

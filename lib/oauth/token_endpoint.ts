@@ -18,7 +18,7 @@ import { loopbackRedirectUri } from "../redirect_uris.ts";
 import { type JsonObject, readBase64Json, readJson, readJwt, readText } from "../encoding.ts";
 import { firstNames } from "../control_characters.ts";
 import { LatchkeyError } from "../errors.ts";
-import { advice, type Remedy } from "../hints.ts";
+import { advice, type Remedy } from "../remedies.ts";
 import type { TokenQuery } from "../request.ts";
 import { RESERVED_SCOPES, withoutReserved } from "../scopes.ts";
 import { type AuthenticationResult, redacted, redactTokens } from "../token.ts";

@@ -9,7 +9,7 @@
 import { denoNamespace, isPermitted, mayReadEnvironment, readEnvironment } from "./host.ts";
 import { startDetached, type StartOptions } from "./process.ts";
 import { readMachine } from "./machine.ts";
-import { isThere } from "./paths.ts";
+import { isThere } from "./path.ts";
 
 /** Facts of the session that the program runs in. */
 export interface SessionFacts {

@@ -17,7 +17,7 @@ import {
   type SignalName,
 } from "./host.ts";
 import { onSignals } from "./lifecycle.ts";
-import { isThere } from "./paths.ts";
+import { isThere } from "./path.ts";
 import { isTerminal } from "./terminal.ts";
 
 interface ProcessOptions {

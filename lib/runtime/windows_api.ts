@@ -8,7 +8,7 @@
  */
 import { denoNamespace, isPermitted, operatingSystem, readEnvironment } from "./host.ts";
 import { findOnWindows } from "./process.ts";
-import { isThere } from "./paths.ts";
+import { isThere } from "./path.ts";
 
 /** Data Protection API. Its base64 functions bring bytes into Windows' memory and back. */
 const CRYPT32 = {

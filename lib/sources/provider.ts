@@ -21,7 +21,7 @@ import { extendedCacheKey } from "../cache/schema.ts";
 import { isNotWritable, type RenewalState, type TokenCache } from "../cache/token_cache.ts";
 import { capabilitiesOf } from "../claims.ts";
 import { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
-import { advice } from "../hints.ts";
+import { advice } from "../remedies.ts";
 import type { AuthCodeFlow, AuthorizationFlow } from "../oauth/authorization_code.ts";
 import type { HttpOptions } from "../oauth/bounded_fetch.ts";
 import type { Provider } from "../oauth/provider.ts";

@@ -11,7 +11,7 @@ import type { CachedAccount } from "../cache/lookup.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { TokenCache } from "../cache/token_cache.ts";
 import { isInteractionRequired, LatchkeyError, withCorrelationId, withDetails } from "../errors.ts";
-import { followedBy, type Remedy } from "../hints.ts";
+import { followedBy, type Remedy } from "../remedies.ts";
 import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
 import type { Fetch } from "../oauth/bounded_fetch.ts";
 import {

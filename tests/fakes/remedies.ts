@@ -1,5 +1,5 @@
 // A remedy of each kind, for tests of the words of each interface.
-import type { Remedy } from "../../lib/hints.ts";
+import type { Remedy } from "../../lib/remedies.ts";
 
 /** The compiler demands an entry for each kind. */
 const REMEDY: { readonly [K in Remedy["kind"]]: Extract<Remedy, { readonly kind: K }> } = {

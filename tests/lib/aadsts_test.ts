@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { errorCodesIn, type RemedyFacts, remedyFor } from "../../lib/aadsts.ts";
-import { hintOf } from "../../lib/hints.ts";
+import { hintOf } from "../../lib/remedies.ts";
 
 const FACTS: RemedyFacts = {
   flow: "broker",

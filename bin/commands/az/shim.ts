@@ -12,7 +12,7 @@ import {
   requirePermission,
   shellWord,
 } from "../../../lib/runtime/host.ts";
-import { absolutePath, isThere, readTextFile } from "../../../lib/runtime/paths.ts";
+import { absolutePath, isThere, readTextFile } from "../../../lib/runtime/path.ts";
 import { clientIdOf } from "../../cli/application.ts";
 import { type Command, type CommandLine, UsageError, variableOf } from "../../cli/command_line.ts";
 import { ACCOUNT, APP, TENANT } from "../../cli/options.ts";

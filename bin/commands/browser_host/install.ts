@@ -15,7 +15,7 @@ import {
 import { readJson } from "../../../lib/encoding.ts";
 import { configFolder, configHome, dataFolder, homeFolder } from "../../../lib/files/user_folders.ts";
 import { denoNamespace, operatingSystem, readEnvironment, shellWord } from "../../../lib/runtime/host.ts";
-import { isThere } from "../../../lib/runtime/paths.ts";
+import { isThere } from "../../../lib/runtime/path.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { clientIdOf } from "../../cli/application.ts";
 import { type CommandLine, unknown, UsageError } from "../../cli/command_line.ts";

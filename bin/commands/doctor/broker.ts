@@ -21,11 +21,11 @@ import {
 } from "../../../lib/runtime/host.ts";
 import { packageFolders } from "../../../lib/runtime/installation.ts";
 import { isWsl, readMachine } from "../../../lib/runtime/machine.ts";
-import { isThere, readTextFile } from "../../../lib/runtime/paths.ts";
+import { isThere, readTextFile } from "../../../lib/runtime/path.ts";
 import { nameOf } from "../../../lib/account.ts";
 import type { PublicClientApplication } from "../../../lib/application.ts";
 import { isInteractionRequired, LatchkeyError } from "../../../lib/errors.ts";
-import { advice, followedBy, hintOf, type Remedy, systemWord } from "../../../lib/hints.ts";
+import { advice, followedBy, hintOf, type Remedy, systemWord } from "../../../lib/remedies.ts";
 import { wellKnownName } from "../../cli/application.ts";
 import { failureLine, withConsentUrl } from "../../cli/failures.ts";
 import { blockedBy, type Check, failed, type Finding, notChecked, ok, RUN_VERBOSE, tolerated } from "./check.ts";

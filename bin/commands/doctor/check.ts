@@ -8,7 +8,7 @@ import type { PublicClientApplication } from "../../../lib/application.ts";
 import { untilAborted } from "../../../lib/async.ts";
 import type { CacheStore } from "../../../lib/cache/store.ts";
 import { descriptionOf, LatchkeyError } from "../../../lib/errors.ts";
-import { advice, hintOf, type HintWords, type Remedy } from "../../../lib/hints.ts";
+import { advice, hintOf, type HintWords, type Remedy } from "../../../lib/remedies.ts";
 import type { TokenPlace } from "../../cli/token_cache.ts";
 
 /** Placeholder of a client id for checks that send none. */

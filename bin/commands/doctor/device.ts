@@ -6,7 +6,7 @@
 import { LatchkeyError } from "../../../lib/errors.ts";
 import { isPermitted } from "../../../lib/runtime/host.ts";
 import { type CommandResult, runCommand, StartError } from "../../../lib/runtime/process.ts";
-import { isThere } from "../../../lib/runtime/paths.ts";
+import { isThere } from "../../../lib/runtime/path.ts";
 import { type Check, failed, type Finding, notChecked, ok, tolerated } from "./check.ts";
 
 /** The program of microsoft-identity-broker 2.5 and later. */

@@ -9,7 +9,7 @@ import { currentRuntime, denoNamespace, isAtLeast, quoteCommand, readEnvironment
 import { readMachine } from "../../../lib/runtime/machine.ts";
 import { PublicClientApplication } from "../../../lib/application.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
-import { systemWord } from "../../../lib/hints.ts";
+import { systemWord } from "../../../lib/remedies.ts";
 import { CLOCK_TOLERANCE_S } from "../../../lib/token.ts";
 import { asFailure, type Check, failed, type Finding, NO_CLIENT_ID, notChecked, ok, tolerated } from "./check.ts";
 

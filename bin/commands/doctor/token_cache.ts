@@ -11,8 +11,8 @@ import { isWsl } from "../../../lib/runtime/machine.ts";
 import { describeFileStore, type FileStoreDescription } from "../../../lib/cache/file_store.ts";
 import type { CacheStore } from "../../../lib/cache/store.ts";
 import { isObject } from "../../../lib/encoding.ts";
-import { advice, followedBy, type Remedy } from "../../../lib/hints.ts";
-import { folderOf, pathIn } from "../../../lib/runtime/paths.ts";
+import { advice, followedBy, type Remedy } from "../../../lib/remedies.ts";
+import { folderOf, pathIn } from "../../../lib/runtime/path.ts";
 import { findSetAside, isCacheText, noCache, OTHER_FILE, type TokenPlace } from "../../cli/token_cache.ts";
 import { asFailure, type Check, failed, type Finding, notChecked, ok } from "./check.ts";
 

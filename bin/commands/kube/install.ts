@@ -7,7 +7,7 @@ import type { JsonObject } from "../../../lib/encoding.ts";
 import { changeSharedFile } from "../../../lib/files/placed_file.ts";
 import { readPrivateFile, removePrivateFile, replacePrivateFile } from "../../../lib/files/private_files.ts";
 import { quoteCommand } from "../../../lib/runtime/host.ts";
-import { isThere } from "../../../lib/runtime/paths.ts";
+import { isThere } from "../../../lib/runtime/path.ts";
 import { print, say } from "../../cli/output.ts";
 import { escapeForTerminal } from "../../../lib/control_characters.ts";
 import {

@@ -9,7 +9,7 @@ import { LatchkeyError } from "../../../lib/errors.ts";
 import { fileFailure } from "../../../lib/files/files.ts";
 import { homeFolder } from "../../../lib/files/user_folders.ts";
 import { operatingSystem, quoteCommand, readEnvironment } from "../../../lib/runtime/host.ts";
-import { absolutePath, isThere, readTextFile } from "../../../lib/runtime/paths.ts";
+import { absolutePath, isThere, readTextFile } from "../../../lib/runtime/path.ts";
 import { unknown, UsageError } from "../../cli/command_line.ts";
 import { escapeForTerminal } from "../../../lib/control_characters.ts";
 

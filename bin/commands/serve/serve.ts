@@ -24,7 +24,7 @@ import {
 } from "../../../lib/runtime/host.ts";
 import { runInForeground, StartError } from "../../../lib/runtime/process.ts";
 import { onSignals } from "../../../lib/runtime/lifecycle.ts";
-import { absolutePath, isThere } from "../../../lib/runtime/paths.ts";
+import { absolutePath, isThere } from "../../../lib/runtime/path.ts";
 import { dropUnreadErrors } from "../../../lib/runtime/terminal.ts";
 import { clientIdOf } from "../../cli/application.ts";
 import { type Command, type CommandLine, portOf, UsageError } from "../../cli/command_line.ts";

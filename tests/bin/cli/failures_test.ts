@@ -30,7 +30,7 @@ import { command as kube } from "../../../bin/commands/kube/kube.ts";
 import { command as login } from "../../../bin/commands/login.ts";
 import { command as token } from "../../../bin/commands/token.ts";
 import { remedyFor } from "../../../lib/aadsts.ts";
-import type { Remedy } from "../../../lib/hints.ts";
+import type { Remedy } from "../../../lib/remedies.ts";
 import { quoteCommand } from "../../../lib/runtime/host.ts";
 import { LatchkeyError, PublicClientApplication } from "../../../mod.ts";
 import { REMEDIES } from "../../fakes/remedies.ts";

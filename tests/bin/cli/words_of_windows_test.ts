@@ -9,7 +9,7 @@ import { helpOf, overview } from "../../../bin/cli/help.ts";
 import { remedyFor } from "../../../lib/aadsts.ts";
 import { remedyOfStatus } from "../../../lib/broker/errors.ts";
 import type { LatchkeyError } from "../../../lib/errors.ts";
-import { advice, hintOf } from "../../../lib/hints.ts";
+import { advice, hintOf } from "../../../lib/remedies.ts";
 import { fileFailure } from "../../../lib/files/files.ts";
 import { commitableFiles } from "../../tools/commitable_files.ts";
 

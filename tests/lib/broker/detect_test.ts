@@ -11,7 +11,7 @@ import {
   planBrokers,
 } from "../../../lib/broker/detect.ts";
 import { LatchkeyError } from "../../../lib/errors.ts";
-import type { Remedy } from "../../../lib/hints.ts";
+import type { Remedy } from "../../../lib/remedies.ts";
 
 /** Platforms as they show, by the name that the table has for them. */
 const PLATFORMS: Readonly<Record<string, Pick<BrokerFacts, "system" | "arch" | "isWsl">>> = {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { commandWords, EXIT } from "../../../bin/cli/failures.ts";
 import { codeOfStatus, remedyOfStatus, statusOfWire } from "../../../lib/broker/errors.ts";
 import type { LatchkeyErrorCode } from "../../../lib/errors.ts";
-import { hintOf } from "../../../lib/hints.ts";
+import { hintOf } from "../../../lib/remedies.ts";
 
 type Row = [status: number, meaning: string, code: LatchkeyErrorCode, exit: number, hint: RegExp | undefined];
 

@@ -9,7 +9,7 @@ import {
   type Finding,
   runChecks,
 } from "../../../../bin/commands/doctor/check.ts";
-import { API_WORDS } from "../../../../lib/hints.ts";
+import { API_WORDS } from "../../../../lib/remedies.ts";
 import type { BrokerStatus } from "../../../../mod.ts";
 
 const NAME = "@azure/msal-node-runtime", place = process.env.LATCHKEY_MSALRUNTIME;

@@ -9,7 +9,7 @@ import {
   RUN_VERBOSE,
   runChecks,
 } from "../../../../bin/commands/doctor/check.ts";
-import { API_WORDS } from "../../../../lib/hints.ts";
+import { API_WORDS } from "../../../../lib/remedies.ts";
 import { LatchkeyError } from "../../../../mod.ts";
 
 const context = { words: () => API_WORDS } as unknown as CheckContext;

@@ -4,7 +4,7 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { useStage } from "../../../fixture.ts";
 import { withWindowFix } from "../../../../bin/commands/doctor/broker.ts";
-import { API_WORDS, hintOf } from "../../../../lib/hints.ts";
+import { API_WORDS, hintOf } from "../../../../lib/remedies.ts";
 import { type Check, type CheckContext, ok, runChecks } from "../../../../bin/commands/doctor/check.ts";
 import { deviceRegistration, judgeDevice } from "../../../../bin/commands/doctor/device.ts";
 

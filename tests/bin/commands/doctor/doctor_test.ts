@@ -5,7 +5,7 @@ import { accounts, broker, silentToken } from "../../../../bin/commands/doctor/b
 import { type CheckResult, runChecks } from "../../../../bin/commands/doctor/check.ts";
 import { isWell, reportJson, reportText } from "../../../../bin/commands/doctor/doctor.ts";
 import { redirectPath } from "../../../../lib/redirect_uris.ts";
-import { API_WORDS } from "../../../../lib/hints.ts";
+import { API_WORDS } from "../../../../lib/remedies.ts";
 import { memoryStore, PublicClientApplication } from "../../../../mod.ts";
 import { startAnsweringPeer } from "../../../fakes/answering_peer.ts";
 import { FAILED_STARTS } from "../../../fakes/failed_starts.ts";

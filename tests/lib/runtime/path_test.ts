@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readTextFile } from "../../../lib/runtime/paths.ts";
+import { readTextFile } from "../../../lib/runtime/path.ts";
 
 // Notepad and PowerShell write one, and latchkey CONFIG.json refused the file.
 test("readTextFile() leaves out a byte order mark", async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { advice, anyOf, followedBy, hintOf, type Remedy } from "../../lib/hints.ts";
+import { advice, anyOf, followedBy, hintOf, type Remedy } from "../../lib/remedies.ts";
 import { LatchkeyError } from "../../mod.ts";
 import { REMEDIES } from "../fakes/remedies.ts";
 
