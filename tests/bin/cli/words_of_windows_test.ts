@@ -85,7 +85,7 @@ const ONLY_LINUX = [
   /^lib\/http\/(unix_socket|loopback)\.ts$/,
   /^lib\/files\/(placed_file|private_files|user_folders|node|deno)\.ts$/, // modes, which Windows lacks
   /^lib\/runtime\//,
-  /^lib\/hints\.ts$/, // the table
+  /^lib\/remedies\.ts$/, // the table
   /^bin\/commands\/browser_host\//,
   /^bin\/commands\/doctor\//, // checks by system
   /^bin\/std_cli\//,
