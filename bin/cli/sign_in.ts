@@ -61,7 +61,7 @@ export interface Prompter {
 /** Returns the prompter for a command line, whose port must be valid; `commands` repeat its sign-in where a user can be asked. */
 export function prompterFor(line: CommandLine, commands: SignInCommands = signInCommands(line)): Prompter {
   const port = portOf(line, { lowest: 1 });
-  const browser = consoleBrowser(line, commands);
+  const browser = new ConsoleSignIn(line, commands);
   return {
     browser: browser.options,
     async ask(request, send) {
@@ -91,57 +91,77 @@ const DEAD_END_OF_ENTRA =
   "; if it shows AADSTS530084 (token protection), AADSTS53003 or AADSTS53000, only the device's " +
   "broker can pass (--broker require)";
 
-function consoleBrowser(
-  line: CommandLine,
-  commands: SignInCommands,
-): { readonly options: ConsoleBrowserOptions; readonly end: () => void } {
-  const timeout = line.seconds("timeout");
-  const begin = Date.now();
-  const isTyped = canAsk();
-  let limitMs = (timeout ?? 0) * 1000;
-  let until = 0;
-  let redirectUri = "";
-  let timesRead = 0;
-  let missingFlags: readonly string[] = [];
-  let endCountDown = () => {};
+/** A browser sign-in as a console shows it: the URL, the time that is left, and the redirect URL that the user pastes. */
+class ConsoleSignIn {
+  readonly #line: CommandLine;
+  readonly #commands: SignInCommands;
+  readonly #timeoutS: number | undefined;
+  readonly #startMs = Date.now();
+  readonly #isTyped = canAsk();
+  #limitMs: number;
+  #deadlineMs = 0;
+  #redirectUri = "";
+  #timesRead = 0;
+  #missingFlags: readonly string[] = [];
+  #endCountDown = (): void => {};
 
-  async function open(url: string): Promise<boolean> {
-    if (timeout === undefined) limitMs = (await import("../../lib/oauth/browser_sign_in.ts")).SIGN_IN_LIMIT_MS;
-    if (line.isOn("no-browser")) return false;
+  constructor(line: CommandLine, commands: SignInCommands) {
+    this.#line = line;
+    this.#commands = commands;
+    this.#timeoutS = line.seconds("timeout");
+    this.#limitMs = (this.#timeoutS ?? 0) * 1000;
+  }
+
+  /** Options that make an application's sign-ins this one. */
+  get options(): ConsoleBrowserOptions {
+    const canRead = this.#isTyped || this.#line.isOn("no-browser");
+    return {
+      ...(this.#timeoutS !== undefined && { timeLimits: { browserMs: this.#limitMs } }),
+      openBrowser: (url) => this.#open(url),
+      onSignInAddress: (shown) => this.#announce(shown),
+      readRedirect: canRead ? (signal) => this.#readRedirect(signal) : undefined,
+    };
+  }
+
+  /** Ends what is shown. */
+  end(): void {
+    this.#endCountDown();
+  }
+
+  async #open(url: string): Promise<boolean> {
+    if (this.#timeoutS === undefined) {
+      this.#limitMs = (await import("../../lib/oauth/browser_sign_in.ts")).SIGN_IN_LIMIT_MS;
+    }
+    if (this.#line.isOn("no-browser")) return false;
     const { missingBrowserFlags, openBrowser } = await import("../../lib/runtime/browser.ts");
     if (await openBrowser(url)) return true;
-    missingFlags = await missingBrowserFlags(url);
-    if (!isTyped && !await isAddressRead()) throw noUserToAsk(commands, missingFlags);
+    this.#missingFlags = await missingBrowserFlags(url);
+    if (!this.#isTyped && !await isAddressRead()) throw noUserToAsk(this.#commands, this.#missingFlags);
     return false;
   }
 
-  function announce({ url, opened }: { readonly url: string; readonly opened: boolean }): void {
-    until = (timeout === undefined ? Date.now() : begin) + limitMs;
+  #announce({ url, opened }: { readonly url: string; readonly opened: boolean }): void {
+    this.#deadlineMs = (this.#timeoutS === undefined ? Date.now() : this.#startMs) + this.#limitMs;
     say(
       opened ? "sign in with the browser that opened, or open this address in one:" : "to sign in, open this address:",
     );
     sayLine(url);
-    if (missingFlags.length > 0) say(`to open a browser, Deno needs ${quoteCommand(missingFlags)}`);
-    redirectUri = new URL(url).searchParams.get("redirect_uri") ?? "";
+    if (this.#missingFlags.length > 0) say(`to open a browser, Deno needs ${quoteCommand(this.#missingFlags)}`);
+    this.#redirectUri = new URL(url).searchParams.get("redirect_uri") ?? "";
     const isEntra = new URL(url).pathname.includes("/oauth2/");
     const advice = isEntra ? DEAD_END_OF_ENTRA : "";
     say(`if the page shows an error, it does not come back here: press Ctrl-C to cancel${advice}`);
-    if (!redirectUri.startsWith("http://localhost")) {
-      say(`if it mentions the redirect URI, register ${uriToRegister(redirectUri)} for the app`);
+    if (!this.#redirectUri.startsWith("http://localhost")) {
+      say(`if it mentions the redirect URI, register ${uriToRegister(this.#redirectUri)} for the app`);
     }
-    if (line.get(VERBOSE) === 0) endCountDown = countDown(until, NOTHING_CAME_BACK);
+    if (this.#line.get(VERBOSE) === 0) this.#endCountDown = countDown(this.#deadlineMs, NOTHING_CAME_BACK);
   }
 
-  async function readRedirect(signal: AbortSignal): Promise<string> {
-    endCountDown(); // it would overwrite what is typed
-    say(
-      timesRead++ === 0
-        ? `if the browser is on another machine, it ends at a page that it cannot open, ${redirectUri}…: ` +
-          (isTyped ? "paste that address here" : "write that address to standard input, as a line,") +
-          ` within ${timeText(until - Date.now())} minutes${isTyped ? ", and press Enter" : ""}`
-        : "that is not where this sign-in ends: paste the whole address",
-    );
-    const stop = isTyped ? endLineAtInterrupt(signal) : undefined; // a sign-in in the browser ends no line
+  async #readRedirect(signal: AbortSignal): Promise<string> {
+    this.#endCountDown(); // it would overwrite what is typed
+    say(this.#timesRead === 0 ? this.#firstQuestion() : "that is not where this sign-in ends: paste the whole address");
+    this.#timesRead++;
+    const stop = this.#isTyped ? endLineAtInterrupt(signal) : undefined; // a sign-in in the browser ends no line
     try {
       return await readLine(signal);
     } finally {
@@ -149,15 +169,12 @@ function consoleBrowser(
     }
   }
 
-  return {
-    options: {
-      ...(timeout !== undefined && { timeLimits: { browserMs: limitMs } }),
-      openBrowser: open,
-      onSignInAddress: announce,
-      readRedirect: isTyped || line.isOn("no-browser") ? readRedirect : undefined,
-    },
-    end: () => endCountDown(),
-  };
+  #firstQuestion(): string {
+    const way = this.#isTyped ? "paste that address here" : "write that address to standard input, as a line,";
+    const time = `within ${timeText(this.#deadlineMs - Date.now())} minutes`;
+    return `if the browser is on another machine, it ends at a page that it cannot open, ${this.#redirectUri}…: ` +
+      `${way} ${time}${this.#isTyped ? ", and press Enter" : ""}`;
+  }
 }
 
 /** Returns true if a user reads standard error, and can open an address in a browser of this machine. */
