@@ -97,7 +97,7 @@ export const COMMON_WORDS: Pick<HintWords, CommonKind> = {
   install: ({ command }) => `Install it: ${command}`,
   run_deno_with: ({ flags }) => `Run deno with ${flags}`,
   check_network: ({ host }) =>
-    `Check the network, and the proxy if there is one${host ? `: it must reach ${host}` : ""}`,
+    `Check the network, and the proxy if there is one (HTTPS_PROXY, NO_PROXY)${host ? `: it must reach ${host}` : ""}`,
   try_again: ({ afterSeconds }) => afterSeconds === undefined ? "Try again" : `Try again in ${timeText(afterSeconds)}`,
 };
 
@@ -131,7 +131,8 @@ export const API_WORDS: HintWords = {
   serve_elsewhere: () => "Get tokens on the device that has the broker, and pass them to this one",
 };
 
-const SIGN_IN_WITH = {
+/** What a sign-in passes, in words of the API. */
+export const SIGN_IN_WITH: Readonly<Record<"claims" | "scopes" | "prompt", string>> = {
   scopes: " with these scopes",
   claims: " with the error's claims",
   prompt: " with a prompt",
@@ -185,6 +186,11 @@ export function followedBy(first: Remedy, next: Remedy | undefined): Remedy;
 export function followedBy(first: Remedy | undefined, next: Remedy): Remedy;
 export function followedBy(first: Remedy | undefined, next: Remedy | undefined): Remedy | undefined {
   return first && next ? { ...first, then: followedBy(first.then, next) } : first ?? next;
+}
+
+/** Returns a remedy with a note after its own. Without a remedy, trying again is one. */
+export function withNote(remedy: Remedy | undefined, note: string): Remedy {
+  return { ...(remedy ?? { kind: "try_again" }), note: [remedy?.note, note].filter(Boolean).join(". ") };
 }
 
 /** Returns remedies of which each may help; `undefined` without any. */

@@ -8,7 +8,7 @@ import { APPLICATION_OPTIONS, PublicClientApplication, type PublicClientApplicat
 import { untilAborted } from "../async.ts";
 import { DEFAULT_AUTHORITY, isMultiTenant, parseAuthority } from "../authority.ts";
 import { ArgumentError, isInteractionRequired, LatchkeyError, withDetails } from "../errors.ts";
-import { API_WORDS, consentAt, hintOf, type HintWords } from "../remedies.ts";
+import { API_WORDS, consentAt, hintOf, type HintWords, SIGN_IN_WITH } from "../remedies.ts";
 import { type AcquireTokenRequest, checkOptions, type OptionNames, type SignInOptions } from "../request.ts";
 import { type AuthenticationResult, redacted } from "../token.ts";
 
@@ -299,7 +299,7 @@ export class LatchkeyCredential implements AsyncDisposable {
 const CREDENTIAL_WORDS: HintWords = {
   ...API_WORDS,
   sign_in: () => "Sign in: authenticate",
-  sign_in_again: () => "Sign in again: authenticate",
+  sign_in_again: (step) => `Sign in again: authenticate${step.with ? SIGN_IN_WITH[step.with] : ""}`,
   list_accounts: () => "List the accounts: app.getAccounts",
   choose_account: () => "Choose one: account or username in the credential's options (app.getAccounts)",
   consent: ({ url }) => consentAt(url ?? "the URL of app.getAuthorizationRequestUrl"),

@@ -18,6 +18,7 @@ import { idKey } from "../account.ts";
 import { delayWithJitter } from "../async.ts";
 import { encodeHex } from "../encoding.ts";
 import { LatchkeyError, type Logger } from "../errors.ts";
+import { withNote } from "../remedies.ts";
 import { type FileFacts, fileFailure, type LocalFiles } from "../files/files.ts";
 import type { Lock } from "../files/lock.ts";
 import { openLocalFiles } from "../files/permissions.ts";
@@ -306,7 +307,7 @@ function notWritable({ code, message, remedy }: LatchkeyError): LatchkeyError {
     "is to lose the sign-in";
   return new LatchkeyError(code, `Cannot store the tokens of a renewal: ${message}`, {
     error: "cache_not_writable",
-    remedy: { ...(remedy ?? { kind: "try_again" }), note: reason },
+    remedy: withNote(remedy, reason),
   });
 }
 

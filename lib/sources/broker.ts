@@ -175,7 +175,7 @@ export class BrokerSource {
       const result = await broker.acquireTokenSilently({ ...request, accessTokenToRenew: old?.accessToken }, call);
       this.#logToken(result);
       refuseOther(result, { account, username }, otherAccount);
-      await this.#refuseSignedOut(result.account, call, account);
+      await this.#refuseSignedOut(result.account, call); // perhaps since the call began, by another program
       if (maxAge !== undefined) refuseOld(result, maxAge, this.#options.now());
       this.#save(query, [query.cacheKey], result);
       return result;

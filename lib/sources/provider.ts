@@ -18,7 +18,7 @@ import type { ReplyToSave } from "../cache/changes.ts";
 import type { CachedTokenQuery } from "../cache/lookup.ts";
 import type { CachedToken } from "../cache/freshness.ts";
 import { extendedCacheKey } from "../cache/schema.ts";
-import { isNotWritable, type RenewalState, type TokenCache } from "../cache/token_cache.ts";
+import { isNotWritable, type TokenCache } from "../cache/token_cache.ts";
 import { capabilitiesOf } from "../claims.ts";
 import { ArgumentError, LatchkeyError, type LatchkeyErrorCode, type Logger } from "../errors.ts";
 import { advice } from "../remedies.ts";
@@ -134,9 +134,8 @@ export class ProviderSource {
   async #renewWithLock(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
     const mayGoUnsaved = mayReuseRefreshTokens(query.authority);
     return await this.#cache.withLock(call.account, async () => {
-      const stored = await this.#cache.findForRenewal({ ...await cachedQuery(query), ...call });
-      const isRenewed = stored.token?.state === "use" && !query.skipCache; // by the holder of the lock before
-      return isRenewed ? stored.token.result : await this.#renew(query, call, stored);
+      const token = await this.#findToken(query, call); // renewed by the holder of the lock before
+      return token?.state === "use" ? token.result : await this.#renew(query, call);
     }, { signal: call.signal, mayGoUnsaved });
   }
 
@@ -237,16 +236,18 @@ export class ProviderSource {
   }
 
   /** Once a renewal is sent, it is finished and stored even if all its callers give up. */
-  async #renew(query: TokenQuery, call: Call, stored: RenewalState): Promise<AuthenticationResult> {
+  async #renew(query: TokenQuery, call: Call): Promise<AuthenticationResult> {
     const { account, correlationId, signal } = call;
-    if (stored.isSignedOut) throw signInRequired(query);
     const { provider } = await this.find(authorityOfAccount(query.authority, account), { correlationId, signal });
     const { Renewal } = await import("./renewal.ts");
     const { clientId, log, fetch, now } = this.#options;
     const http = { fetch: await fetch(), now, correlationId };
+    const readStored = async () => await this.#cache.findForRenewal({ ...await cachedQuery(query), ...call });
+    // The last thing before the renewal: meanwhile the account may have signed out, or in again.
+    const stored = await readStored();
+    if (stored.isSignedOut) throw signInRequired(query);
     const renewal = new Renewal({
-      ...{ clientId, log, query, account, provider, http, signal, stored },
-      readStored: async () => await this.#cache.findForRenewal({ ...await cachedQuery(query), ...call }),
+      ...{ clientId, log, query, account, provider, http, signal, stored, readStored },
       findToken: async (query) => await this.#findToken(query, call),
       save: async (reply) => await this.#save(query, reply),
     });

@@ -11,7 +11,7 @@ import type { CachedAccount } from "../cache/lookup.ts";
 import type { CacheStore } from "../cache/store.ts";
 import type { TokenCache } from "../cache/token_cache.ts";
 import { isInteractionRequired, LatchkeyError, withCorrelationId, withDetails } from "../errors.ts";
-import { followedBy, type Remedy } from "../remedies.ts";
+import { followedBy, type Remedy, withNote } from "../remedies.ts";
 import type { BrowserSignInOptions } from "../oauth/browser_sign_in.ts";
 import type { Fetch } from "../oauth/bounded_fetch.ts";
 import {
@@ -270,7 +270,7 @@ function removalFailure(forgotten: PromiseSettledResult<void>, removed: PromiseS
   const done = removed.status === "fulfilled"
     ? "The broker has forgotten the account anyway"
     : "The account is signed out of this app anyway";
-  return withDetails(first, { remedy: { ...(first.remedy ?? { kind: "try_again" }), note: done } });
+  return withDetails(first, { remedy: withNote(first.remedy, done) });
 }
 
 function bothFailures(removed: LatchkeyError, forgotten: LatchkeyError): LatchkeyError {
@@ -319,8 +319,8 @@ function withFinding(
     return new LatchkeyError(error.code, `${error.message}, and no broker is enabled`, details);
   }
   if (!isSignInDue && error.code !== "broker_unavailable") return error;
-  const note = [remedy.note, `There was no broker to ask: ${finding.reason}`].filter(Boolean).join(". ");
-  return withDetails(error, { remedy: followedBy({ ...remedy, note }, finding.remedy) });
+  const noted = withNote(remedy, `There was no broker to ask: ${finding.reason}`);
+  return withDetails(error, { remedy: followedBy(noted, finding.remedy) });
 }
 
 class CachedAccounts {
@@ -367,7 +367,9 @@ class CachedAccounts {
 
   /** Returns true if the cache knows an account, even if only that it signed out. */
   async has(account: AccountInfo): Promise<boolean> {
-    return await this.#readOf(account, undefined, () => Promise.resolve(true), { empty: false });
+    const isKnown = async (store: CacheStore | undefined) =>
+      store === undefined || await store.read(idKey(account.homeAccountId)) !== undefined;
+    return await this.#readOr(isKnown, { empty: false });
   }
 
   /** Reads an account's document, once. The cache's code is not loaded if there is none. */

@@ -1,6 +1,7 @@
 // Who renews an account's tokens, where both the broker (a fake) and the identity provider (a fake of Entra) could.
 import { beforeEach, describe, expect } from "bun:test";
 import {
+  type AccountInfo,
   type CacheStore,
   CONSOLE_WINDOW_HANDLE,
   type InteractiveRequest,
@@ -187,38 +188,92 @@ function noting(store: CacheStore) {
 
 // Whether an account has signed out was read before and after each of the broker's replies, and who renews it before.
 describe("the store is read", () => {
-  test.each(["an empty", "another account's"])("once for a silent token of the broker: %s store", async (kind) => {
-    await behave({ accounts: [SAME_JANE] });
-    if (kind !== "an empty") {
-      const { homeAccountId } = await signedInWithoutBroker();
-      const jack = [["jane@contoso.com", "jack@contoso.com"], [JANE, "44444444-4444-4444-8444-444444444444"]] as const;
-      await store.update(
-        homeAccountId,
-        (json) => jack.reduce((text, [one, other]) => text?.replaceAll(one, other), json),
-      );
-    }
-    const { cache, taken } = noting(store);
-    const app = appOf({ cache });
-    const { account } = await app.acquireToken({ scopes: ["A"], interactive: "never" });
-    expect(taken()).toEqual(["one"]);
-    await app.acquireTokenSilent({ scopes: ["B"], account });
-    expect(taken()).toEqual(["one"]);
-    await app.acquireTokenSilent({ scopes: ["B"], account });
-    expect(taken()).toEqual([]);
-    await app.acquireToken({ scopes: ["C"], username: account.username, interactive: "never" });
-    expect(taken()).toEqual(["accounts", "one"]);
-  });
+  test.each(["an empty", "another account's"])(
+    "before and after a silent token of the broker: %s store",
+    async (kind) => {
+      await behave({ accounts: [SAME_JANE] });
+      if (kind !== "an empty") {
+        const { homeAccountId } = await signedInWithoutBroker();
+        const jack = [["jane@contoso.com", "jack@contoso.com"], [
+          JANE,
+          "44444444-4444-4444-8444-444444444444",
+        ]] as const;
+        await store.update(
+          homeAccountId,
+          (json) => jack.reduce((text, [one, other]) => text?.replaceAll(one, other), json),
+        );
+      }
+      const { cache, taken } = noting(store);
+      const app = appOf({ cache });
+      const { account } = await app.acquireToken({ scopes: ["A"], interactive: "never" });
+      expect(taken()).toEqual(["one", "one"]);
+      await app.acquireTokenSilent({ scopes: ["B"], account });
+      expect(taken()).toEqual(["one", "one"]);
+      await app.acquireTokenSilent({ scopes: ["B"], account });
+      expect(taken()).toEqual([]);
+      await app.acquireToken({ scopes: ["C"], username: account.username, interactive: "never" });
+      expect(taken()).toEqual(["accounts", "one", "one"]);
+    },
+  );
 
-  test("once for a cached token, and once more under the lock of a renewal", async () => {
+  test("once for a cached token, and twice under the lock of a renewal: before it looks for the provider, and after", async () => {
     const account = await signedInWithoutBroker();
     const { cache, taken } = noting(store);
     const app = appOf({ cache, enableBrokerOnLinux: false });
     await app.acquireTokenSilent({ scopes: SCOPES, account });
     expect(taken()).toEqual(["one"]);
     await app.acquireTokenSilent({ scopes: ["Mail.Read"], account });
-    expect(taken()).toEqual(["one", "one"]);
+    expect(taken()).toEqual(["one", "one", "one"]);
     expect(grants()).toEqual(["refresh_token"]);
   });
+});
+
+/** A store that another program signs `account` out of, right after the read with a number. */
+function signingOut(account: AccountInfo, after: number): CacheStore {
+  let count = 0;
+  return {
+    ...store,
+    async read(id, call) {
+      const document = await store.read(id, call);
+      count++;
+      if (count === after) await appOf({ enableBrokerOnLinux: false }).removeAccount(account);
+      return document;
+    },
+  };
+}
+
+describe("an account that another program signs out", () => {
+  // The store was not read after the broker's reply.
+  test("during a silent call gets no token of the broker, then or later", async () => {
+    await behave({ accounts: [SAME_JANE] });
+    const [account] = await appOf().getAccounts();
+    const app = appOf({ cache: signingOut(account!, 1) });
+    const request = { scopes: SCOPES, account: account!, interactive: "never" } as const;
+    expect(await failure(app.acquireToken(request))).toMatchObject({ code: "interaction_required" });
+    expect(await steps()).toEqual(["silently jane@contoso.com"]);
+    expect(await failure(app.acquireToken(request))).toMatchObject({ code: "interaction_required" });
+  });
+
+  // Its refresh token was read before the provider was looked for, which can take long.
+  test("during a renewal gets none with its refresh token", async () => {
+    const account = await signedInWithoutBroker();
+    const app = appOf({ cache: signingOut(account, 2), enableBrokerOnLinux: false });
+    const request = { scopes: ["Mail.Read"], account, interactive: "never" } as const;
+    expect(await failure(app.acquireToken(request))).toMatchObject({ code: "interaction_required" });
+    expect(grants()).toEqual([]);
+  });
+});
+
+// Each sign-in was written once the cache was loaded: later, without the broker, there were several accounts to choose from.
+test("an account that signs in with the broker, and that the cache does not know, is not stored", async () => {
+  const jane = await signedInWithoutBroker();
+  const joe = { username: "joe@contoso.com" };
+  await behave({ accounts: [joe], defaultAccount: joe.username });
+  const app = appOf();
+  await app.getAccounts();
+  await app.acquireToken({ ...joe, scopes: SCOPES, interactive: "always" });
+  const accounts = await appOf({ enableBrokerOnLinux: false }).getAccounts();
+  expect(accounts.map(({ username }) => username)).toEqual([jane.username]);
 });
 
 describe("where a broker is wanted", () => {
