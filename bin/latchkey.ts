@@ -31,7 +31,7 @@ import {
   loadGroups,
   OTHER_WORDS,
 } from "./cli/commands.ts";
-// Always loaded: a late import that fails, as in an incomplete download, would hide the failure that is to be reported.
+// Always loaded: a late import that fails, as in an incomplete download, would hide the failure that is reported.
 import { announceLongWait, print, printJson, say, sayLine } from "./cli/output.ts";
 
 const EXIT_FAILURE = 1;
@@ -203,7 +203,9 @@ async function report(error: unknown, line: CommandLine | undefined, words: read
     return EXIT_USAGE;
   }
   if (error instanceof LatchkeyError) {
-    const { EXIT, failureJson, failureText } = await import("./cli/failures.ts");
+    const failures = await import("./cli/failures.ts").catch(() => undefined);
+    if (!failures) return await reportBare(error, printIfJson);
+    const { EXIT, failureJson, failureText } = failures;
     attempt(() => failureText(error, line).forEach(sayLine));
     await printIfJson(() => failureJson(error, line));
     return EXIT[error.code];
@@ -217,6 +219,16 @@ async function report(error: unknown, line: CommandLine | undefined, words: read
     correlation_id: line?.correlationId,
   };
   await printIfJson(() => failure);
+  return EXIT_FAILURE;
+}
+
+/** Prints a failure without its hint, where the code that renders it cannot be loaded, as in an incomplete download. */
+async function reportBare(
+  { code, message }: LatchkeyError,
+  printIfJson: (json: () => unknown) => Promise<unknown>,
+): Promise<number> {
+  attempt(() => say(`${code}: ${message}`));
+  await printIfJson(() => ({ error: code, error_description: message, error_codes: [] }));
   return EXIT_FAILURE;
 }
 

@@ -131,7 +131,7 @@ export const API_WORDS: HintWords = {
   serve_elsewhere: () => "Get tokens on the device that has the broker, and pass them to this one",
 };
 
-/** What a sign-in passes, in words of the API. */
+/** The parameters of a sign-in, in words of the API. */
 export const SIGN_IN_WITH: Readonly<Record<"claims" | "scopes" | "prompt", string>> = {
   scopes: " with these scopes",
   claims: " with the error's claims",

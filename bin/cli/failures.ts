@@ -134,7 +134,7 @@ export async function withConsentUrl(
 }
 
 /** Remedies in whose place the sign-in of a command comes. */
-const SIGN_INS: readonly Remedy["kind"][] = ["sign_in", "sign_in_again", "list_accounts", "enable_broker"];
+const SIGN_INS: readonly Remedy["kind"][] = ["sign_in", "sign_in_again", "enable_broker"];
 
 /** Returns the error with the sign-in that fixes it as its remedy, if one does. */
 export function withLogin(error: unknown, line: CommandLine, scopes: readonly string[]): unknown {

@@ -226,7 +226,7 @@ export class ReportingStore implements TokenStore {
     try {
       await tryToWrite(this.#place, call);
       isWritable = true;
-      await this.#store.readAccounts(call); // the keyring prompts now, and not after the sign-in
+      this.#reportDamage(await this.#store.readAccounts(call)); // the keyring prompts now, and not after the sign-in
     } catch (error) {
       this.#report(isWritable ? CANNOT_READ : CANNOT_WRITE, error, call);
     }

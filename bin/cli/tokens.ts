@@ -114,7 +114,8 @@ export class TokenSource {
     const whole = { ...request, ...await this.#accountFor(request) };
     const result = await this.#send(whole);
     const minTtl = line.seconds("min-ttl") ?? 0;
-    return secondsLeft(result) < minTtl ? await this.#renew(whole, result, minTtl) : result;
+    // A client of the command knows better what is left, or has a clock that is right.
+    return !isService && secondsLeft(result) < minTtl ? await this.#renew(whole, result, minTtl) : result;
   }
 
   /** Returns the account of a request. The code that chooses is loaded only if there is a choice. */
@@ -122,10 +123,9 @@ export class TokenSource {
     const { account, username, tenantId, interactive, signal } = request;
     if (account !== undefined || username !== undefined) return { account, username };
     const nameOrId = this.#line.text("account");
-    const mayAsk = interactive !== "never" && !this.#parts.isService && canAsk();
     // A prompt that is always opened has a choice of its own.
-    const isChosenHere = mayAsk && interactive !== "always";
-    if (!isChosenHere && (nameOrId === undefined || isUsername(nameOrId))) return { username: nameOrId };
+    const mayAsk = interactive === "if-needed" && !this.#parts.isService && canAsk();
+    if (!mayAsk && (nameOrId === undefined || isUsername(nameOrId))) return { username: nameOrId };
     const { accountMeant } = await import("./accounts.ts");
     return await accountMeant(this.app, { nameOrId, tenant: tenantId, signal, mayAsk });
   }
@@ -137,6 +137,7 @@ export class TokenSource {
       if (!prompter || request.interactive === "never") return await app.acquireToken(request);
       return await prompter.ask(request, (request) => app.acquireToken(request));
     } catch (error) {
+      if (!(error instanceof LatchkeyError) || error.remedy?.kind !== "consent") throw error;
       throw await (await import("./failures.ts")).withConsentUrl(error, app, request);
     }
   }

@@ -24,10 +24,10 @@ import { isWsl, readMachine } from "../../../lib/runtime/machine.ts";
 import { isThere, readTextFile } from "../../../lib/runtime/path.ts";
 import { nameOf } from "../../../lib/account.ts";
 import type { PublicClientApplication } from "../../../lib/application.ts";
-import { isInteractionRequired, LatchkeyError } from "../../../lib/errors.ts";
+import { descriptionOf, isInteractionRequired, LatchkeyError } from "../../../lib/errors.ts";
 import { advice, followedBy, hintOf, type Remedy, systemWord } from "../../../lib/remedies.ts";
 import { wellKnownName } from "../../cli/application.ts";
-import { failureLine, withConsentUrl } from "../../cli/failures.ts";
+import { withConsentUrl } from "../../cli/failures.ts";
 import { blockedBy, type Check, failed, type Finding, notChecked, ok, RUN_VERBOSE, tolerated } from "./check.ts";
 
 /** Time limits of the app in milliseconds. They are shorter than usual because a person waits for the report. */
@@ -120,7 +120,7 @@ export const silentToken: Check = {
       const remedy = error.remedy && hintOf(error.remedy, context.words(claims));
       const id = correlationId === undefined ? "" : ` (correlation id ${correlationId})`;
       const fix = isInteractionRequired(error) ? `Sign in: ${context.signIn}` : RUN_VERBOSE;
-      return failed(`for ${what}: ${failureLine(error)}${id}`, remedy ?? fix);
+      return failed(`for ${what}: ${error.code}: ${descriptionOf(error)}${id}`, remedy ?? fix);
     }
   },
 };

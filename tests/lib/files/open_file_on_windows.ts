@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readPrivateFile, removePrivateFile, replacePrivateFile } from "../../../lib/files/private_files.ts";
-import { failure } from "../../fixture.ts";
+import { failure, rejection } from "../../fixture.ts";
 import { findTool } from "../../tools/find_tool.js";
 
 /** Opens a file without sharing it, says so, and ends when its standard input does. */
@@ -65,6 +65,6 @@ describe("a file that another program has open", () => {
   test("can be waited for no longer than the signal says", async () => {
     const call = new AbortController(), read = readPrivateFile(path, { signal: call.signal });
     call.abort(new Error("no more"));
-    expect((await failure(read)).message).toBe("no more");
+    expect((await rejection(read)).message).toBe("no more");
   });
 });

@@ -8,7 +8,7 @@ import { findEncryptionKey, openEncryptionKey } from "../../../lib/cache/encrypt
 import { commandOf, protect, readPowerShellReply, unprotect } from "../../../lib/keyring/system.ts";
 import { currentRuntime } from "../../../lib/runtime/host.ts";
 import { runCommand } from "../../../lib/runtime/process.ts";
-import { failure } from "../../fixture.ts";
+import { failure, rejection } from "../../fixture.ts";
 import { whenWindows, whenWine } from "../../windows/tested_executables.ts";
 
 const hasFfi = currentRuntime().name !== "Node", { SystemRoot = "C:\\Windows" } = process.env;
@@ -36,8 +36,8 @@ describe("protect()", () => {
 
   whenProtected("is called with a signal that was aborted", async () => {
     const signal = AbortSignal.abort(new Error("no more"));
-    expect((await failure(protect(SECRET, { signal }))).message).toBe("no more");
-    expect((await failure(unprotect(SECRET, { signal }))).message).toBe("no more");
+    expect((await rejection(protect(SECRET, { signal }))).message).toBe("no more");
+    expect((await rejection(unprotect(SECRET, { signal }))).message).toBe("no more");
   });
 
   // Older versions of latchkey used PowerShell on all runtimes, and Node's still do.

@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeCertificateAuthority } from "../../../fakes/certificates.ts";
 import { type ConnectProxy, startConnectProxy } from "../../../fakes/connect_proxy.ts";
+import { systemWord } from "../../../../lib/remedies.ts";
 import { useStage } from "../../../fixture.ts";
 import { RUNTIME_PATHS } from "../../../runtimes/runtime_paths.ts";
 import { runDeno, runProgram } from "../../run_latchkey.ts";
@@ -32,8 +33,8 @@ describe("latchkey doctor beside a server's clock", () => {
   test.each([
     [0, true, undefined],
     [240, true, undefined],
-    [-3600, false, "sudo timedatectl set-ntp true"],
-    [3600, false, "sudo timedatectl set-ntp true"],
+    [-3600, false, systemWord("setClock")],
+    [3600, false, systemWord("setClock")],
   ])("of %d s more", async (offset, ok, fix) => {
     using server = serveDate(() => new Date(Date.now() + offset * 1000).toUTCString());
     const clock = await clockOf(server.port!);
