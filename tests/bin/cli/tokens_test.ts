@@ -1,6 +1,8 @@
 import { expect, test } from "bun:test";
-import { renewalLimitMs } from "../../../bin/cli/tokens.ts";
-import { useStage } from "../../fixture.ts";
+import { readCommandLine } from "../../../bin/cli/command_line.ts";
+import { openTokens, renewalLimitMs } from "../../../bin/cli/tokens.ts";
+import { command as serve } from "../../../bin/commands/serve/serve.ts";
+import { CLIENT_ID, useStage } from "../../fixture.ts";
 import { type InProcessOptions, runInProcess } from "../run_in_process.ts";
 
 const SUBSCRIPTION = "22222222-3333-4444-8555-666666666666";
@@ -46,6 +48,19 @@ test("logout lists the broker's accounts once", async () => {
 
 test.each(["status", "doctor"])("%s asks the version", async (command) => {
   expect(await callsOf(command)).toContain("getLinuxBrokerVersion");
+});
+
+// A token that has ended by this machine's clock was renewed twice, with a word about --min-ttl, which a service lacks.
+test("a service hands on the token that it was given", async () => {
+  await stage.behave({ tokenLifetimeSeconds: -20 });
+  const line = readCommandLine(serve, ["--client-id", CLIENT_ID, "--store", "memory"]);
+  const tokens = await openTokens(line, { interactive: "never", isService: true });
+  try {
+    await tokens.acquire({ scopes: ["User.Read"] });
+    expect((await stage.broker.calls()).map(({ member }) => member)).toEqual(SILENT_TOKEN);
+  } finally {
+    await tokens.app.close();
+  }
 });
 
 // A renewal was given up before it was sent if the token had 5 s or less left.
