@@ -2,6 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
 import { Message, sessionBus } from "dbus-next";
 import type { PrivateBus } from "./private_bus.ts";
 
@@ -40,6 +41,10 @@ export async function addPrivateKeyring(
 
 /** Locks the log-in's keyring, as the screen's lock of some desktops does. */
 export async function lockKeyring(busAddress: string): Promise<void> {
+  // The daemon has its name on the bus before it has opened the log-in's keyring.
+  const isMade = async () =>
+    (await callKeyring(busAddress, { member: "ReadAlias", signature: "s", body: ["login"] }))[0];
+  while (await isMade() !== LOGIN) await delay(10);
   await callKeyring(busAddress, { member: "Lock", signature: "ao", body: [[LOGIN]] });
 }
 
