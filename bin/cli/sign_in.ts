@@ -80,7 +80,8 @@ export function prompterFor(line: CommandLine, commands: SignInCommands = signIn
           },
         });
       } finally {
-        listening[Symbol.dispose]();
+        // Bun 1.3 lets a signal end the program while one of its listeners is removed, and a closed terminal sends several.
+        if (!interrupted.signal.aborted) listening[Symbol.dispose]();
         browser.end();
       }
     },
