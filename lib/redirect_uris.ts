@@ -23,7 +23,7 @@ export interface RedirectUri {
   readonly ways: readonly SignInWay[];
 }
 
-/** Redirect URI of the broker on Linux. WSL's broker is passed it too, although another one has to be registered there. */
+/** Redirect URI of the broker on Linux. WSL's broker is passed it too, although another one must be registered there. */
 export const NATIVE_CLIENT_URI = "https://login.microsoftonline.com/common/oauth2/nativeclient";
 /** Redirect URI of the broker on macOS, for programs that Apple has not signed. */
 export const UNSIGNED_APP_URI = "msauth.com.msauth.unsignedapp://auth";
@@ -111,7 +111,7 @@ export interface RedirectUriOptions {
 }
 
 /**
- * Returns the redirect URIs that an app has to register to sign people in on every platform, with and without a broker. At an
+ * Returns the redirect URIs that an app must register to sign users in on every platform, with and without a broker. At an
  * authority that is not Microsoft's, only the browser needs one.
  *
  * @param clientId Application (client) id of the app registration.

@@ -21,7 +21,7 @@ export function mayAskUser(): boolean {
 }
 
 /** The account that a command line asks for: its user name or home account id, and its tenant. */
-export interface AccountOptions extends CacheCall {
+interface AccountOptions extends CacheCall {
   readonly nameOrId: string | undefined;
   /** Tenant that chooses among the accounts of one user. The account can be in another one. @default none */
   readonly tenant?: string | undefined;

@@ -30,14 +30,14 @@ import { type CommandLine, isAtMicrosoft } from "./command_line.ts";
 import { scopesNamed } from "./scopes.ts";
 
 /** Commands that hints name. */
-export interface HintCommands {
+interface HintCommands {
   /** Returns the sign-in; `with`: what it passes. */
   readonly login: (step: Pick<Extract<Remedy, { readonly kind: "sign_in_again" }>, "with">) => string;
   readonly accounts: string;
 }
 
 /** Returns the words of an interface of commands. What follows a command is kept apart by quotation marks. */
-export function wordsOfCommands({ login, accounts }: HintCommands): HintWords {
+function wordsOfCommands({ login, accounts }: HintCommands): HintWords {
   const quoted = (command: string, { isLast }: { readonly isLast: boolean }) => isLast ? command : `\`${command}\``;
   return {
     ...COMMON_WORDS,
@@ -220,7 +220,7 @@ export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
 };
 
 /** Returns a failure in one line: the server's error, otherwise our code, and the description. */
-export function failureLine(error: LatchkeyError): string {
+function failureLine(error: LatchkeyError): string {
   return `${shortNameOf(error)}: ${descriptionOf(error)}`;
 }
 

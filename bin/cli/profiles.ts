@@ -13,7 +13,7 @@ import { LatchkeyError } from "../../lib/errors.ts";
 import { type CommandLine, type ProfileValues, unknown, UsageError } from "./command_line.ts";
 import { cacheFilePath } from "./token_cache.ts";
 
-export interface ProfileFile {
+interface ProfileFile {
   /** Its path, for messages. */
   readonly path: string;
   readonly text: string | undefined;

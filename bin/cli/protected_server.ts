@@ -25,7 +25,7 @@ import { commandWords, inWords, loginCommand, messageOf } from "./failures.ts";
 import { isConfirmed, say } from "./output.ts";
 
 /** The fields of a request that depend on the server. */
-export type ServerTarget = Pick<AcquireTokenRequest, "scopes" | "tenantId" | "resource">;
+type ServerTarget = Pick<AcquireTokenRequest, "scopes" | "tenantId" | "resource">;
 
 /** The tokens that a server needs, and the agreement that is missing. */
 export interface ServerNeeds {
@@ -43,7 +43,7 @@ export interface ServerNeeds {
 }
 
 /** Facts about a server, and the scopes that the user named for it. */
-export interface ServerFacts {
+interface ServerFacts {
   /** Scopes that the user named. */
   readonly named: readonly string[];
   /** `WWW-Authenticate` of a response of the server. @default the server is asked, without a token */
@@ -113,7 +113,7 @@ export async function needsOfServer(
 export interface ServerRequest extends ServerTarget, Pick<AcquireTokenRequest, "onBeforeLaunchingUi"> {}
 
 /** Options of {@linkcode acquireForServer}. */
-export interface ServerTokenOptions {
+interface ServerTokenOptions {
   /** True if the user may be asked to agree to scopes. */
   readonly mayAsk: boolean;
   /**

@@ -46,7 +46,7 @@ import { defaultScopesOf, scopesForServer, scopesOf } from "./scopes.ts";
 import { warnIfNotStored } from "./token_cache.ts";
 
 /** Options of the application for a browser sign-in from a console. */
-export type ConsoleBrowserOptions = BrowserSignInOptions & Pick<PublicClientApplicationOptions, "timeLimits">;
+type ConsoleBrowserOptions = BrowserSignInOptions & Pick<PublicClientApplicationOptions, "timeLimits">;
 
 export interface Prompter {
   readonly browser: ConsoleBrowserOptions;
@@ -299,7 +299,7 @@ export const SIGN_IN_OPTIONS: readonly Option[] = [
 ];
 
 /** A sign-in that has ended, and the application that it is in. */
-export interface SignedIn {
+interface SignedIn {
   readonly result: AuthenticationResult;
   readonly app: PublicClientApplication;
 }
@@ -335,7 +335,7 @@ export async function completeSignIn(
   try {
     await profiles?.writeProfile(line, account, signal);
   } catch (error) {
-    // The sign-in counts even so.
+    // The sign-in still counts.
     if (signal?.aborted || !(error instanceof UsageError || error instanceof LatchkeyError)) throw error;
     say(`${nameOf(account)} is signed in, but the profile was not written: ${messageOf(error)}`);
   }
@@ -361,7 +361,7 @@ async function signInByPrompt(
 ): Promise<AuthenticationResult> {
   const { username, ...others } = request;
   const prompt = line.get(PROMPT);
-  // Whoever chooses an account may choose another one than the profile's.
+  // A user who chooses an account may choose another one than the profile's.
   const isFree = prompt === "select_account" && line.origin("account") === "profile";
   const { state } = await app.brokerStatus({ signal: request.signal });
   if (state !== "active" && line.get(BROKER) !== "require") await tryStore();

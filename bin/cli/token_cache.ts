@@ -156,7 +156,7 @@ const CANNOT_READ = "The token cache cannot be read";
 const CANNOT_WRITE = "The token cache cannot be written, and nothing is kept for the next run";
 
 /** Options of a {@linkcode ReportingStore}. */
-export interface ReportingOptions {
+interface ReportingOptions {
   /** `true`: failures are the caller's, and no notices. */
   readonly needsCache: boolean;
   /** `true`: once reading has failed, the run goes on with a store in memory. */
@@ -360,7 +360,7 @@ export async function findSetAside(place: TokenPlace): Promise<readonly string[]
 }
 
 /** Files that were cleared, or not. */
-export interface ClearedFiles {
+interface ClearedFiles {
   /** Message for the user. */
   readonly message: string;
   /** True if all of them were removed. */

@@ -52,7 +52,7 @@ export async function openTokens(line: CommandLine, options: TokensOptions): Pro
   const { interactive, signal, isService = false } = options;
   const prompter = interactive === "never" ? undefined : (await import("./sign_in.ts")).prompterFor(line);
   const notices = new HeldNotices();
-  // If nobody can be prompted, a cache that cannot be read is the reason of the failure.
+  // Without a user to prompt, a cache that cannot be read is the reason for the failure.
   const hold = prompter || isService ? undefined : notices.hold;
   const mayPrompt = prompter !== undefined;
   const app = options.app ??
@@ -142,14 +142,14 @@ export class TokenSource {
     }
   }
 
-  /** Renews a token that expires sooner than wanted, and returns it even so if that fails. */
+  /** Renews a token that expires sooner than wanted. If that fails, returns the token that it was given. */
   async #renew(
     request: AcquireTokenRequest,
     first: AuthenticationResult,
     minTtl: number,
   ): Promise<AuthenticationResult> {
     const { signal } = request;
-    // Whoever has just signed in is not prompted again.
+    // A user who has just signed in is not prompted again.
     const interactive = request.interactive === "always" ? "never" : request.interactive;
     // A user who is prompted may take longer.
     const limit = interactive === "never" ? lastMoment(first) : undefined;

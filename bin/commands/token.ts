@@ -76,7 +76,7 @@ const SERVER_VARIABLE = "CLAUDE_CODE_MCP_SERVER_URL";
 
 async function printAccessToken(line: CommandLine, signal: AbortSignal | undefined): Promise<void> {
   const isForHeaders = line.get(TOKEN_FORMAT) === "headers";
-  // Whoever runs a command for headers waits a few seconds, often behind a window of its own.
+  // A client that runs a command for headers waits a few seconds, and often hides the command's prompts.
   const interactive = isForHeaders && line.get(INTERACTIVE) === "auto" ? "never" : interactiveOf(line);
   const isScopeGiven = line.nearest("scope", "resource").length > 0;
   const server = line.text("for") ?? (isForHeaders && !isScopeGiven ? readEnvironment(SERVER_VARIABLE) : undefined);

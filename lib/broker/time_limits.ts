@@ -8,7 +8,7 @@
 export interface TimeLimits {
   /** Limit of the first reply from a running broker. @default 5_000 */
   readonly pingMs: number;
-  /** Limit of the first reply from a broker that has to be started. @default 25_000 */
+  /** Limit of the first reply from a broker that must be started. @default 25_000 */
   readonly startMs: number;
   /** Limit of a list of accounts. @default 10_000 */
   readonly accountsMs: number;

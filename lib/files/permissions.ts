@@ -176,7 +176,7 @@ function requireFile(path: string, { kind }: FileFacts): void {
 function requireOwnedAndUnshared(files: LocalFiles, path: string, { owner, mode = 0, kind }: FileFacts): void {
   const own = files.ownUser();
   if (owner !== own) {
-    // The folder of a file was found to be this user's, so the user can rename the file, whoever owns it.
+    // The folder of a file was found to be this user's, so the user can rename the file, even if it is another user's.
     const hint = kind === "folder" ? ELSEWHERE : "move it away, or choose another file";
     const advice = own === 0 ? `Run this as that user, or ${hint}` : capitalized(hint);
     refuse(path, `it belongs to user ${owner}, and this is user ${own}`, advice);

@@ -21,7 +21,7 @@ export interface HttpRequest {
 export interface HttpRoute {
   /** The proxy, with its user name and password, or a direct connection. @default the runtime decides */
   readonly proxy?: URL | "direct" | undefined;
-  /** Certificates, as PEM, of authorities to trust beside the runtime's own. */
+  /** Certificates, as PEM, of authorities to trust in addition to the runtime's own. */
   readonly certificates?: readonly string[] | undefined;
 }
 

@@ -10,7 +10,7 @@ import { UsageError } from "../../cli/command_line.ts";
 import { escapeForTerminal, jsonForTerminal } from "../../../lib/control_characters.ts";
 
 /** An answer, and how it is to be printed. */
-export interface AzAnswer {
+interface AzAnswer {
   /** JSON; `undefined` prints nothing. */
   readonly value: unknown;
   readonly output: string;

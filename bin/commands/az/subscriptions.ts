@@ -25,7 +25,7 @@ export interface Subscription {
 }
 
 /** The known subscriptions of an account. */
-export interface KnownSubscriptions {
+interface KnownSubscriptions {
   /** The last list of Azure Resource Manager; `undefined` if none is kept. */
   readonly list: readonly Subscription[] | undefined;
   /** True if the list is recent. */

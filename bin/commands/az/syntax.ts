@@ -15,7 +15,7 @@ interface AzOption extends Option {
   readonly also?: readonly string[];
 }
 
-export const OUTPUT_FORMATS = ["json", "jsonc", "yaml", "yamlc", "table", "tsv", "none"] as const;
+const OUTPUT_FORMATS = ["json", "jsonc", "yaml", "yamlc", "table", "tsv", "none"] as const;
 
 const text = (name: string, summary: string, more: Partial<AzOption> = {}): AzOption => ({
   ...{ kind: "text", name, summary, environment: false, value: name.toUpperCase() },

@@ -12,7 +12,7 @@ import { print, say } from "../../cli/output.ts";
 import { escapeForTerminal } from "../../../lib/control_characters.ts";
 
 /** A server, or a part of one, that git asks latchkey for. */
-export interface GitPlace {
+interface GitPlace {
   /** As in git's `credential.<url>`. */
   readonly url: string;
   /** As a person gives it to `--host`. */

@@ -90,7 +90,7 @@ export interface Variable {
 }
 
 /** The environment of an `exec` section that runs latchkey. */
-export interface SectionEnvironment {
+interface SectionEnvironment {
   /** Variables that the new section keeps: of those that this latchkey wrote, or the user added to it. */
   readonly kept: readonly Variable[];
   /** Names of the others. */

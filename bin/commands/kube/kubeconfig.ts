@@ -169,7 +169,7 @@ export function contextsOf(files: readonly Kubeconfig[], user: string): readonly
 }
 
 /** The parts of a user. */
-export interface UserParts {
+interface UserParts {
   /** The keys that sign in. */
   readonly keys: readonly string[];
   /** The values of these. */
@@ -179,7 +179,7 @@ export interface UserParts {
   readonly exec: JsonObject | undefined;
 }
 
-/** Returns the parts of a user, which are empty if there is none. */
+/** Returns the parts of a user, which are empty if the user is missing. */
 export function credentialsIn(config: Kubeconfig, name: string): UserParts {
   const value = findEntry(config, "users", name)?.user;
   const user = isObject(value) ? value : {};

@@ -11,7 +11,7 @@ import type { AuthenticationResult } from "../../../lib/token.ts";
 /** Time in milliseconds after a prompt without a sign-in, in which no other one opens. */
 export const PROMPT_PAUSE_MS = 600_000;
 
-export interface ClientPromptsOptions {
+interface ClientPromptsOptions {
   /** Acquires a token without a prompt. */
   readonly silently: (request: AcquireTokenRequest) => Promise<AuthenticationResult>;
   /** Acquires a token, with a prompt if one is needed. Calls the request's `onBeforeLaunchingUi` before the prompt opens. */

@@ -27,7 +27,7 @@ export function headerOf(headers: readonly Header[], name: string): string | und
 }
 
 /** Length of a body: in bytes, or unknown before its end. */
-export type BodyLength = number | "unknown";
+type BodyLength = number | "unknown";
 
 /**
  * Returns the length of a request's body (RFC 9112, 6.3); `undefined` if the headers say two things, or one that is not understood:
@@ -165,7 +165,7 @@ export function forwardedHeaders(
 }
 
 /** A response of an upstream, and the request that it answers. */
-export interface UpstreamResponse extends Route {
+interface UpstreamResponse extends Route {
   readonly status: number;
   readonly headers: readonly Header[];
   /** The client's `Host`. */

@@ -71,7 +71,7 @@ function knownScope(hostname: string): string | undefined {
 }
 
 /** The target of a request (RFC 9112, 3.2.1). */
-export interface RequestTarget {
+interface RequestTarget {
   readonly method: string;
   /** The path as it was sent. `//host` stays a path. */
   readonly path: string;

@@ -19,7 +19,7 @@ export interface TokenSource {
 }
 
 /** A claims challenge. */
-export interface ClaimsChallenge {
+interface ClaimsChallenge {
   readonly claims: string;
   /** The token that the upstream answered with the challenge. */
   readonly refused: AuthenticationResult;
