@@ -5,7 +5,7 @@
  * @module
  */
 import type { LatchkeyErrorCode } from "./errors.ts";
-import { advice, CANNOT_BIND, type Remedy, type SystemWord, systemWord } from "./remedies.ts";
+import { advice, CANNOT_BIND, type Remedy, remedyOf, type SystemWord, systemWord } from "./remedies.ts";
 
 /** OAuth errors by the code that they become. */
 const OAUTH_ERRORS: readonly (readonly [code: LatchkeyErrorCode, errors: readonly string[]])[] = [
@@ -186,8 +186,7 @@ interface Refusal {
 /** Returns the remedy for a refusal, by default for this operating system, or `undefined` if none is known. */
 export function remedyFor(refusal: Refusal, facts: RemedyFacts, system?: string): Remedy | undefined {
   const rule = findRule(refusal);
-  const remedy = typeof rule === "function" ? rule(facts, (word) => systemWord(word, system)) : rule;
-  return typeof remedy === "string" ? advice(remedy) : remedy;
+  return remedyOf(typeof rule === "function" ? rule(facts, (word) => systemWord(word, system)) : rule);
 }
 
 function findRule(refusal: Refusal): Rule | undefined {

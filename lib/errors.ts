@@ -4,7 +4,7 @@
  * @module
  */
 
-import { advice, hintOf, type Remedy } from "./remedies.ts";
+import { hintOf, type Remedy, remedyOf } from "./remedies.ts";
 
 /**
  * The cause of a failure. The set is closed, so the compiler checks a `switch` over it.
@@ -134,7 +134,7 @@ export class LatchkeyError extends Error {
     this.subError = details.subError;
     this.correlationId = details.correlationId;
     this.broker = details.broker;
-    this.remedy = typeof details.remedy === "string" ? advice(details.remedy) : details.remedy;
+    this.remedy = remedyOf(details.remedy);
     this.hint = this.remedy && hintOf(this.remedy);
     this.#claims = details.claims;
   }

@@ -181,6 +181,11 @@ export function uncapitalized(sentence: string): string {
   return sentence.slice(0, 1).toLowerCase() + sentence.slice(1);
 }
 
+/** Returns a sentence in the form for its beginning. */
+export function capitalized(sentence: string): string {
+  return sentence.slice(0, 1).toUpperCase() + sentence.slice(1);
+}
+
 /** Returns a remedy that is followed by another one, if there are two. */
 export function followedBy(first: Remedy, next: Remedy | undefined): Remedy;
 export function followedBy(first: Remedy | undefined, next: Remedy): Remedy;
@@ -203,6 +208,13 @@ export function anyOf(remedies: readonly Remedy[]): Remedy | undefined {
 /** Returns advice that is the same in every interface: an imperative without a period. */
 export function advice(text: string): Remedy {
   return { kind: "advice", text };
+}
+
+/** Returns a step as a remedy: a string is advice. */
+export function remedyOf(step: Remedy | string): Remedy;
+export function remedyOf(step: Remedy | string | undefined): Remedy | undefined;
+export function remedyOf(step: Remedy | string | undefined): Remedy | undefined {
+  return typeof step === "string" ? advice(step) : step;
 }
 
 /** For a broker that binds no tokens to requests, or none to a key of the caller's. */

@@ -99,12 +99,14 @@ export async function accountMeant(
 ): Promise<Pick<AcquireTokenRequest, "account" | "username">> {
   const { nameOrId, tenant, mayAsk, signal } = wish;
   if (nameOrId !== undefined && isEntraId(nameOrId)) return { account: await chooseAccount(app, wish) };
+  let listed: readonly AccountInfo[] | undefined;
   if (nameOrId !== undefined && !isUsername(nameOrId)) {
-    const account = accountWithId(await app.getAccounts({ signal }), nameOrId);
+    listed = await app.getAccounts({ signal });
+    const account = accountWithId(listed, nameOrId);
     if (account) return { account };
   }
   if (!mayAsk || (await app.brokerStatus({ signal })).state === "active") return { username: nameOrId };
-  const accounts = accountsMeant(await app.getAccounts({ signal }), { username: nameOrId, tenant });
+  const accounts = accountsMeant(listed ?? await app.getAccounts({ signal }), { username: nameOrId, tenant });
   return accounts.length < 2 ? { username: nameOrId } : { account: await askForAccount(accounts, signal) };
 }
 

@@ -220,13 +220,8 @@ export const EXIT: Readonly<Record<LatchkeyErrorCode, number>> = {
 };
 
 /** Returns a failure in one line: the server's error, otherwise our code, and the description. */
-function failureLine(error: LatchkeyError): string {
-  return `${shortNameOf(error)}: ${descriptionOf(error)}`;
-}
-
-/** Returns a failure in one line, with its hint as a command. */
 export function failureLineWithHint(error: LatchkeyError): string {
-  return withHint(failureLine(error), error);
+  return withHint(`${shortNameOf(error)}: ${descriptionOf(error)}`, error);
 }
 
 /** Returns a failure for `--format json`. The id is the command's if the error has none, since it was aborted or never sent. */

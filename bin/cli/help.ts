@@ -4,7 +4,7 @@
  * @module
  */
 import * as parseArgsModule from "@std/cli/parse-args";
-import { systemWord } from "../../lib/remedies.ts";
+import { capitalized, systemWord } from "../../lib/remedies.ts";
 import { currentRuntime, operatingSystem } from "../../lib/runtime/host.ts";
 import { type Command, type CommandGroup, readCommandLine, variableOf } from "./command_line.ts";
 import { TEXT_FORMAT } from "./formats.ts";
@@ -251,7 +251,7 @@ export function manualPage(
     ".I ~/.local/state/latchkey",
     text("Sign-ins without a broker, encrypted."),
     ".SH EXIT STATUS",
-    ...EXIT_CODES.flatMap(([code, meaning]) => [".TP", `.B ${code}`, text(`${capital(meaning)}.`)]),
+    ...EXIT_CODES.flatMap(([code, meaning]) => [".TP", `.B ${code}`, text(`${capitalized(meaning)}.`)]),
     ".SH SEE ALSO",
     ".BR az (1),",
     ".BR git\\-credential (1),",
@@ -288,7 +288,7 @@ function optionLines(option: Option): readonly string[] {
 }
 
 function exampleLines([line, why]: Example): readonly string[] {
-  return [".PP", text(`${capital(why)}:`), ".PP", ".nf", ".RS 4", verbatim(line), ".RE", ".fi"];
+  return [".PP", text(`${why}:`), ".PP", ".nf", ".RS 4", verbatim(line), ".RE", ".fi"];
 }
 
 function flags(option: Option): string {
@@ -329,10 +329,6 @@ function verbatim(line: string): string {
 function inline(words: string): string {
   return words.replaceAll("\\", "\\e").replaceAll("-", "\\-").replaceAll("~", "\\(ti").replaceAll("^", "\\(ha")
     .replaceAll("`", "\\(ga").replaceAll("'", "\\(aq");
-}
-
-function capital(words: string): string {
-  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 export interface BuildFacts {

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { isObject, lineOfMistake } from "../../lib/encoding.ts";
+import { isObject } from "../../lib/encoding.ts";
+import { lineOfMistake } from "../../lib/line_of_mistake.ts";
 import { readPrivateFile, replacePrivateFile } from "../../lib/files/private_files.ts";
 import { configFolder } from "../../lib/files/user_folders.ts";
 import { requirePermission } from "../../lib/runtime/host.ts";

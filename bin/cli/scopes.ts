@@ -31,7 +31,7 @@ export function scopesOf(line: CommandLine, otherwise?: readonly string[]): read
   const [named, other] = line.nearest("scope", "resource");
   if (other) throw new UsageError("Give --scope or --resource, not both");
   if (named === "resource") return [scopeOfResource(line.text("resource")!)];
-  const scopes = scopesNamed(line);
+  const scopes = named === "scope" ? line.list("scope") : [];
   const joined = scopes.find((scope) => /[,;]/.test(scope));
   if (joined !== undefined) {
     throw new UsageError(`--scope takes scopes separated by spaces, or is repeated, not ${JSON.stringify(joined)}`);

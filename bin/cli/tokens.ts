@@ -14,7 +14,7 @@ import { HeldNotices, makeApplication } from "./application.ts";
 import type { CommandLine } from "./command_line.ts";
 import { INTERACTIVE } from "./options.ts";
 import { say } from "./output.ts";
-import type { Prompter } from "./sign_in.ts";
+import type { Prompter } from "./prompter.ts";
 
 /** The prompts that a command allows. */
 export type Interactive = NonNullable<AcquireTokenRequest["interactive"]>;
@@ -50,7 +50,7 @@ export type TokenAsk = Omit<AcquireTokenRequest, "agentSession">;
  */
 export async function openTokens(line: CommandLine, options: TokensOptions): Promise<TokenSource> {
   const { interactive, signal, isService = false } = options;
-  const prompter = interactive === "never" ? undefined : (await import("./sign_in.ts")).prompterFor(line);
+  const prompter = interactive === "never" ? undefined : (await import("./prompter.ts")).prompterFor(line);
   const notices = new HeldNotices();
   // Without a user to prompt, a cache that cannot be read is the reason for the failure.
   const hold = prompter || isService ? undefined : notices.hold;

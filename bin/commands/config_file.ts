@@ -8,7 +8,7 @@ import { errorCodeOf } from "../../lib/files/files.ts";
 import { readTextFile } from "../../lib/runtime/path.ts";
 import { type Command, type CommandLine, UsageError } from "../cli/command_line.ts";
 import { printToken, TOKEN_FORMAT } from "../cli/formats.ts";
-import { lineOfMistake } from "../../lib/encoding.ts";
+import { lineOfMistake } from "../../lib/line_of_mistake.ts";
 import { commandWords, inWords } from "../cli/failures.ts";
 import { BROKER, BROWSER, CACHE, INTERACTIVE, TIMEOUT, VERBOSE } from "../cli/options.ts";
 import { interactiveOf, openTokens } from "../cli/tokens.ts";

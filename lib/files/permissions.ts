@@ -7,6 +7,7 @@
  * @module
  */
 import { LatchkeyError } from "../errors.ts";
+import { capitalized } from "../remedies.ts";
 import { denoNamespace, missingFlags, quoteCommand, requireFlags } from "../runtime/host.ts";
 import { type FileFacts, type LocalFiles, type OpenFile, OTHERS_WRITE } from "./files.ts";
 
@@ -189,10 +190,6 @@ function requireOwnedAndUnshared(files: LocalFiles, path: string, { owner, mode 
 function hintElsewhere(path: string): string {
   if (WINDOWS_DRIVE.test(path)) return "Choose a Linux folder: a Windows drive keeps no permissions";
   return capitalized(ELSEWHERE);
-}
-
-function capitalized(text: string): string {
-  return text[0]!.toUpperCase() + text.slice(1);
 }
 
 function refuse(path: string, reason: string, remedy: string): never {

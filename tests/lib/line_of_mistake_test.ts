@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { lineOfMistake } from "../../lib/encoding.ts";
+import { lineOfMistake } from "../../lib/line_of_mistake.ts";
 
 test.each([
   ["", 1],

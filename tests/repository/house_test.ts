@@ -49,7 +49,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 const WORDS = [
   ...["account", "token", "authority", "redirect_uris", "request", "claims", "scopes"],
-  ...["errors", "remedies", "aadsts", "encoding", "control_characters", "async"],
+  ...["errors", "remedies", "aadsts", "encoding", "control_characters", "line_of_mistake", "async"],
 ];
 
 /** The layer of a file: `lib/broker/wire.ts` is in `broker`, `lib/account.ts` in `words`, `mod.ts` in `mod`. */

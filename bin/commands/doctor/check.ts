@@ -8,7 +8,7 @@ import type { PublicClientApplication } from "../../../lib/application.ts";
 import { untilAborted } from "../../../lib/async.ts";
 import type { CacheStore } from "../../../lib/cache/store.ts";
 import { descriptionOf, LatchkeyError } from "../../../lib/errors.ts";
-import { advice, hintOf, type HintWords, type Remedy } from "../../../lib/remedies.ts";
+import { advice, hintOf, type HintWords, type Remedy, remedyOf } from "../../../lib/remedies.ts";
 import type { TokenPlace } from "../../cli/token_cache.ts";
 
 /** Placeholder of a client id for checks that send none. */
@@ -87,10 +87,6 @@ export function failed(detail: string, fix: Remedy | string): Finding {
 
 export function notChecked(reason: string, fix?: Remedy | string): Finding {
   return { state: "unknown", detail: `not checked: ${reason}`, fix: remedyOf(fix) };
-}
-
-function remedyOf(fix: Remedy | string | undefined): Remedy | undefined {
-  return typeof fix === "string" ? advice(fix) : fix;
 }
 
 export function blockedBy(id: string): Finding {

@@ -214,15 +214,16 @@ async function serviceOf(line: CommandLine, { isLogged }: { readonly isLogged: b
   const clientId = clientIdOf(line);
   const tenant = line.text("tenant");
   // --port is the endpoint's. The system chooses the browser's.
+  const interactive = interactiveOf(line);
   const tokens = await openTokens(line.with({ port: undefined }), {
-    interactive: interactiveOf(line),
+    interactive,
     isService: true,
     // The proxy answers claims challenges. What others do with a token is theirs.
     options: scopes ? {} : { clientCapabilities: ["cp1"] },
   });
   const silently = (request: AcquireTokenRequest) => tokens.acquire({ ...request, interactive: "never" });
   const withPrompt = (request: AcquireTokenRequest) => tokens.acquire(request);
-  const prompts = interactiveOf(line) === "never"
+  const prompts = interactive === "never"
     ? undefined
     : new (await import("./client_prompts.ts")).ClientPrompts({ silently, withPrompt });
   const onOutcome = signInNotices(line);

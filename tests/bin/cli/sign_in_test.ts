@@ -4,7 +4,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import jsqr from "jsqr";
-import { timeText } from "../../../bin/cli/sign_in.ts";
+import { timeText } from "../../../bin/cli/prompter.ts";
 import { redirectPath } from "../../../lib/redirect_uris.ts";
 import { HOSTILE_TEXT, UNSAFE } from "../../fakes/hostile_texts.ts";
 import { openHome } from "../../fixture.ts";
